@@ -1,0 +1,3 @@
+module github.com/milter-go/milter
+
+go 1.25

@@ -1,0 +1,194 @@
+package protocol
+
+import (
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+)
+
+const (
+	// MaxChunk is the largest payload that libmilter, Sendmail and Postfix take
+	// or send without an agreement on more, in bytes: the size of a full body
+	// chunk. This library never writes a larger one.
+	MaxChunk = 65535
+
+	// DefaultMaxPayload is the largest payload a [Buffer] takes by default, in
+	// bytes. It is above MaxChunk because Postfix sends headers of up to
+	// header_size_limit (102400) in one packet.
+	DefaultMaxPayload = 1 << 20
+
+	headerSize = 4 // the length in front of every packet
+	letterSize = 1
+)
+
+// ErrPacketLength is the error for a packet whose length is zero or above the
+// limit. The stream cannot be read any further.
+var ErrPacketLength = errors.New("protocol: bad packet length")
+
+// BeginPacket appends the start of a packet with the given letter to dst: room
+// for the length, and the letter. The caller appends the payload and then calls
+// [EndPacket] with the length that dst had before.
+func BeginPacket(dst []byte, letter byte) []byte {
+	return append(dst, 0, 0, 0, 0, letter)
+}
+
+// EndPacket completes the packet that begins at dst[start:] by writing its
+// length in front of it.
+func EndPacket(dst []byte, start int) []byte {
+	binary.BigEndian.PutUint32(dst[start:], uint32(len(dst)-start-headerSize))
+	return dst
+}
+
+// AppendPacket appends a packet with the given letter and payload to dst.
+func AppendPacket(dst []byte, letter byte, payload []byte) []byte {
+	dst = binary.BigEndian.AppendUint32(dst, uint32(letterSize+len(payload)))
+	dst = append(dst, letter)
+	return append(dst, payload...)
+}
+
+// AppendString appends s and a NUL to dst.
+func AppendString(dst []byte, s string) []byte {
+	return append(append(dst, s...), 0)
+}
+
+// A Packet is one packet as it came. Its payload points into the buffer that it
+// was read from and is valid until the next call on that buffer.
+type Packet struct {
+	Letter  byte
+	Payload []byte
+}
+
+// A Buffer takes bytes as they arrive and hands them out as packets. One read
+// may bring many packets, or a part of one. It grows with the bytes that have
+// arrived, never by the length that a packet announces, and gives a large
+// array back once it is empty.
+//
+// The zero value is ready, with a limit of [DefaultMaxPayload].
+type Buffer struct {
+	// MaxPayload is the largest payload that is taken, in bytes; zero stands for
+	// DefaultMaxPayload.
+	MaxPayload int
+
+	buf        []byte
+	start, end int // the unread bytes are buf[start:end]
+}
+
+const (
+	minBuffer  = 4 << 10
+	keepBuffer = 64 << 10 // larger arrays are not kept while idle
+)
+
+// Write adds p to the buffer. It always succeeds.
+func (b *Buffer) Write(p []byte) (int, error) {
+	b.makeRoom(len(p))
+	b.end += copy(b.buf[b.end:], p)
+	return len(p), nil
+}
+
+// ReadFrom1 reads from r once and adds what came.
+func (b *Buffer) ReadFrom1(r io.Reader) (int, error) {
+	b.makeRoom(1)
+	n, err := r.Read(b.buf[b.end:])
+	b.end += n
+	return n, err
+}
+
+// Len returns how many bytes have not been handed out.
+func (b *Buffer) Len() int { return b.end - b.start }
+
+// Bytes returns what has not been handed out, valid until the next call.
+func (b *Buffer) Bytes() []byte { return b.buf[b.start:b.end] }
+
+// Next hands out the next packet. ok is false when it is not there completely;
+// then the buffer is unchanged. The error wraps [ErrPacketLength].
+func (b *Buffer) Next() (p Packet, ok bool, err error) {
+	p, ok, err = b.Peek()
+	if ok {
+		b.start += headerSize + letterSize + len(p.Payload)
+	}
+	return p, ok, err
+}
+
+// Peek is like [Buffer.Next] and leaves the packet in the buffer.
+func (b *Buffer) Peek() (p Packet, ok bool, err error) {
+	unread := b.Bytes()
+	if len(unread) < headerSize {
+		return Packet{}, false, nil
+	}
+	// The length is compared as a 64-bit number: with 32-bit ints it could be
+	// negative.
+	n := int64(binary.BigEndian.Uint32(unread))
+	if limit := b.maxPayload(); n < letterSize || n > int64(letterSize+limit) {
+		return Packet{}, false, fmt.Errorf("%w: %d bytes (1 to %d are allowed)%s", ErrPacketLength, n, letterSize+limit, guess(unread))
+	}
+	if int64(len(unread)) < headerSize+n {
+		return Packet{}, false, nil
+	}
+	return Packet{unread[headerSize], unread[headerSize+letterSize : headerSize+n]}, true, nil
+}
+
+// ReadPacket returns the next packet, reading from r as often as that takes. The
+// error is io.EOF when r ends between two packets and io.ErrUnexpectedEOF when
+// it ends within one.
+func (b *Buffer) ReadPacket(r io.Reader) (Packet, error) {
+	for {
+		p, ok, err := b.Next()
+		if ok || err != nil {
+			return p, err
+		}
+		if _, err := b.ReadFrom1(r); err != nil {
+			if err == io.EOF && b.Len() > 0 {
+				err = io.ErrUnexpectedEOF
+			}
+			return Packet{}, err
+		}
+	}
+}
+
+func (b *Buffer) maxPayload() int {
+	if b.MaxPayload > 0 {
+		return b.MaxPayload
+	}
+	return DefaultMaxPayload
+}
+
+// makeRoom makes sure that at least n bytes fit behind the unread ones.
+func (b *Buffer) makeRoom(n int) {
+	unread := b.Len()
+	if unread == 0 {
+		b.start, b.end = 0, 0
+		if len(b.buf) > keepBuffer && n <= minBuffer {
+			b.buf = nil
+		}
+	}
+	if len(b.buf)-b.end >= n {
+		return
+	}
+	if b.start > 0 && len(b.buf)-unread >= n {
+		copy(b.buf, b.Bytes())
+		b.start, b.end = 0, unread
+		return
+	}
+	grown := make([]byte, max(minBuffer, 2*unread, unread+n))
+	copy(grown, b.Bytes())
+	b.buf, b.start, b.end = grown, 0, unread
+}
+
+// guess says what a stream that is no milter stream looks like: scanners and
+// misdirected clients do reach milter ports.
+func guess(stream []byte) string {
+	switch s := string(stream[:headerSize]); {
+	case s == "GET " || s == "POST" || s == "HEAD" || s == "PUT " || s == "OPTI":
+		return "; this looks like HTTP"
+	case s[:2] == "\x16\x03":
+		return "; this looks like TLS"
+	case s == "SSH-":
+		return "; this looks like SSH"
+	case s == "EHLO" || s == "HELO" || s == "QUIT":
+		return "; this looks like SMTP"
+	case s[:3] == "\x03\x00\x00":
+		return "; this looks like RDP"
+	}
+	return ""
+}
