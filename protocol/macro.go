@@ -101,6 +101,9 @@ func cut(b []byte) (before, after []byte, ok bool) {
 	return nil, b, false
 }
 
+// MacroName returns the name of a macro without the braces around it.
+func MacroName(name string) string { return withoutBraces(name) }
+
 func withoutBraces[T string | []byte](name T) T {
 	if n := len(name); n > 2 && name[0] == '{' && name[n-1] == '}' {
 		return name[1 : n-1]

@@ -1,0 +1,330 @@
+package context
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/milter-go/milter/option"
+	"github.com/milter-go/milter/protocol"
+	"github.com/milter-go/milter/reply"
+)
+
+// A decision is the final answer to a message, for what the MTA may still send
+// of it.
+type decision struct {
+	status protocol.Status
+	smtp   reply.SMTP
+}
+
+// NegotiateResponse answers a negotiation whose handler returned StatusProgress.
+// o and macros stand for what the handlers left; macros may be nil. See
+// [ClientContext.OnNegotiate] for the statuses.
+func (ctx *ClientContext) NegotiateResponse(o option.Option, macros *option.MacroRequests, status protocol.Status) error {
+	ctx.mu.Lock()
+	if n := ctx.negotiation; n != nil {
+		n.proposal = o
+		n.macros = option.MacroRequests{}
+		n.macros.Merge(macros)
+	}
+	ctx.mu.Unlock()
+	return ctx.respond(protocol.CommandNegotiate, status)
+}
+
+// ConnectResponse answers a connect event. Like every Response call it may be
+// made by any goroutine, also before the handler has returned. The first answer
+// is sent; a later one gets ErrNoReplyDue, and ErrFinished when the session has
+// ended.
+func (ctx *ClientContext) ConnectResponse(status protocol.Status) error {
+	return ctx.respond(protocol.CommandConnect, status)
+}
+
+// HeloResponse answers a helo event, see [ClientContext.ConnectResponse].
+func (ctx *ClientContext) HeloResponse(status protocol.Status) error {
+	return ctx.respond(protocol.CommandHelo, status)
+}
+
+// EnvelopeFromResponse answers an envelope-from event, see
+// [ClientContext.ConnectResponse].
+func (ctx *ClientContext) EnvelopeFromResponse(status protocol.Status) error {
+	return ctx.respond(protocol.CommandEnvelopeFrom, status)
+}
+
+// EnvelopeRecipientResponse answers an envelope-recipient event, see
+// [ClientContext.ConnectResponse].
+func (ctx *ClientContext) EnvelopeRecipientResponse(status protocol.Status) error {
+	return ctx.respond(protocol.CommandEnvelopeRecipient, status)
+}
+
+// DataResponse answers a data event, see [ClientContext.ConnectResponse].
+func (ctx *ClientContext) DataResponse(status protocol.Status) error {
+	return ctx.respond(protocol.CommandData, status)
+}
+
+// UnknownResponse answers an unknown event, see [ClientContext.ConnectResponse].
+func (ctx *ClientContext) UnknownResponse(status protocol.Status) error {
+	return ctx.respond(protocol.CommandUnknown, status)
+}
+
+// HeaderResponse answers a header event, see [ClientContext.ConnectResponse].
+func (ctx *ClientContext) HeaderResponse(status protocol.Status) error {
+	return ctx.respond(protocol.CommandHeader, status)
+}
+
+// EndOfHeaderResponse answers an end-of-header event, see
+// [ClientContext.ConnectResponse].
+func (ctx *ClientContext) EndOfHeaderResponse(status protocol.Status) error {
+	return ctx.respond(protocol.CommandEndOfHeader, status)
+}
+
+// BodyResponse answers a body event, see [ClientContext.ConnectResponse].
+func (ctx *ClientContext) BodyResponse(status protocol.Status) error {
+	return ctx.respond(protocol.CommandBody, status)
+}
+
+// EndOfMessageResponse answers an end-of-message event, with the changes that
+// were made to the mail; see [ClientContext.ConnectResponse].
+func (ctx *ClientContext) EndOfMessageResponse(status protocol.Status) error {
+	return ctx.respond(protocol.CommandEndOfMessage, status)
+}
+
+// AbortResponse ends an abort whose handler returned StatusProgress, so that the
+// next event may come. Nothing is sent.
+func (ctx *ClientContext) AbortResponse(status protocol.Status) error {
+	return ctx.respond(protocol.CommandAbort, status)
+}
+
+// respond pays the debt of an event from any goroutine.
+func (ctx *ClientContext) respond(c protocol.Command, status protocol.Status) error {
+	ctx.mu.Lock()
+	err := ctx.respondLocked(c, 0, status)
+	ctx.mu.Unlock()
+	ctx.drive()
+	return err
+}
+
+// respondLocked pays debt number debt, or whichever is open for c when debt is 0.
+func (ctx *ClientContext) respondLocked(c protocol.Command, debt uint64, status protocol.Status) error {
+	switch {
+	case ctx.cause != nil:
+		return fmt.Errorf("%w: %v response %v", ErrFinished, c, status)
+	case ctx.owed != c || debt != 0 && ctx.debt != debt:
+		return fmt.Errorf("%w: %v response %v in state %v", ErrNoReplyDue, c, status, ctx.state)
+	case status == protocol.StatusProgress:
+		return fmt.Errorf("%w: %v as a late %v response", ErrInvalidStatus, status, c)
+	}
+	err := ctx.pay(c, status)
+	if ctx.held || len(ctx.pending) > 0 {
+		ctx.kick()
+	}
+	return err
+}
+
+// handled answers with what the handlers of an event returned, unless somebody
+// has answered in the meantime.
+func (ctx *ClientContext) handled(c protocol.Command, debt uint64, status protocol.Status) {
+	if status == protocol.StatusProgress {
+		return
+	}
+	ctx.mu.Lock()
+	defer ctx.mu.Unlock()
+	if ctx.cause == nil && ctx.owed == c && ctx.debt == debt {
+		_ = ctx.pay(c, status) // an error is on its way to OnError
+	}
+}
+
+// payForPanic answers in place of a handler that panicked, and ends the session.
+func (ctx *ClientContext) payForPanic(c protocol.Command, debt uint64, err error) {
+	ctx.logPanic(err)
+	ctx.mu.Lock()
+	defer ctx.mu.Unlock()
+	if ctx.cause == nil && ctx.owed == c && ctx.debt == debt && ctx.config.PanicStatus != protocol.StatusAbort {
+		ctx.payInstead(c, ctx.config.PanicStatus)
+	}
+	ctx.end(err)
+}
+
+// payInstead answers in place of a handler that did not. The changes it has made
+// are dropped; a mail of which some are with the MTA already is never accepted.
+func (ctx *ClientContext) payInstead(c protocol.Command, status protocol.Status) {
+	half := ctx.out.written
+	ctx.out = changes{}
+	ctx.quarantineReason = ""
+	if status == protocol.StatusDefault || half && status != protocol.StatusReject && status != protocol.StatusDiscard {
+		status = protocol.StatusTemporaryFailure
+	}
+	_ = ctx.pay(c, status)
+}
+
+// pay answers command c, to which a reply is due. The error says that the status
+// was not allowed, or that the session ends because the answer could not be
+// written; both are reported to OnError as well.
+func (ctx *ClientContext) pay(c protocol.Command, status protocol.Status) error {
+	switch c {
+	case protocol.CommandNegotiate:
+		return ctx.payNegotiation(status)
+	case protocol.CommandAbort:
+		ctx.settle(c, protocol.StatusAbort)
+		return nil
+	}
+	var fault error
+	if !allowed(c, status) {
+		fault = fmt.Errorf("%w: %v at %v; answered with continue", ErrInvalidStatus, status, c)
+		status = protocol.StatusContinue
+	}
+	a := decision{status, ctx.smtp}
+	silent := ctx.option.Steps.Has(noReplyStep(c)) && noReplyStep(c) != 0
+	if !silent {
+		if err := ctx.write(ctx.appendAnswer(c, a)); err != nil {
+			return err
+		}
+	}
+	ctx.settle(c, status)
+	if c == protocol.CommandBody && status == protocol.StatusSkip {
+		ctx.skipBody = true
+	}
+	if c == protocol.CommandEnvelopeRecipient && ctx.inMessage {
+		ctx.result.addRecipient(ctx.recipient, status)
+	}
+	if ctx.inMessage && ends(c, status) {
+		if c != protocol.CommandEndOfMessage {
+			ctx.decision = &a
+		}
+		ctx.later(ctx.endTransaction(stateOf(c), status))
+	} else if silent && !status.IsPass() && status != protocol.StatusNoReply && status != protocol.StatusSkip {
+		fault = fmt.Errorf("%w: %v at %v could not be sent: the MTA awaits no reply", ErrInvalidStatus, status, c)
+	}
+	if fault != nil {
+		ctx.later(func() { ctx.reportError(fault) })
+	}
+	ctx.endIfDrained()
+	return fault
+}
+
+// repeat answers what the MTA still sends of a message that was decided.
+func (ctx *ClientContext) repeat(c protocol.Command, d *decision) {
+	ctx.mu.Lock()
+	defer ctx.mu.Unlock()
+	if step := noReplyStep(c); step == 0 || !ctx.option.Steps.Has(step) {
+		_ = ctx.write(ctx.appendAnswer(c, *d))
+		ctx.active()
+	}
+	if c == protocol.CommandEndOfMessage {
+		ctx.decision, ctx.phase = nil, phaseEndOfMessage
+	}
+}
+
+// settle closes the debt.
+func (ctx *ClientContext) settle(c protocol.Command, status protocol.Status) {
+	if ctx.state == stateOf(c) {
+		ctx.state = ctx.state.replied()
+	}
+	ctx.status = status
+	ctx.owed = 0
+	ctx.smtp = reply.SMTP{}
+	ctx.out.reset()
+	ctx.stopTimers()
+	ctx.active()
+}
+
+// allowed reports whether an event may be answered with a status.
+func allowed(c protocol.Command, status protocol.Status) bool {
+	switch status {
+	case protocol.StatusDefault, protocol.StatusNotChange, protocol.StatusContinue,
+		protocol.StatusReject, protocol.StatusTemporaryFailure:
+		return true
+	case protocol.StatusNoReply:
+		return c != protocol.CommandEndOfMessage
+	case protocol.StatusAccept:
+		return c != protocol.CommandUnknown
+	case protocol.StatusDiscard:
+		_, ok := messagePhase(c)
+		return ok
+	case protocol.StatusSkip:
+		return c == protocol.CommandBody
+	}
+	return false
+}
+
+// ends reports whether an answer ends the message.
+func ends(c protocol.Command, status protocol.Status) bool {
+	if c == protocol.CommandEndOfMessage {
+		return true
+	}
+	if _, ok := messagePhase(c); !ok {
+		return false
+	}
+	switch status {
+	case protocol.StatusAccept, protocol.StatusDiscard:
+		return true
+	case protocol.StatusReject, protocol.StatusTemporaryFailure:
+		return c != protocol.CommandEnvelopeRecipient
+	}
+	return false
+}
+
+// appendAnswer builds what is written to answer c: at end of message the changes
+// that wait and the quarantine, then the reply.
+func (ctx *ClientContext) appendAnswer(c protocol.Command, a decision) []byte {
+	dst := ctx.buf[:0]
+	if c == protocol.CommandEndOfMessage && ctx.inMessage {
+		dst = ctx.out.appendTo(dst)
+		if ctx.quarantineReason != "" {
+			dst = reply.Quarantine{Reason: ctx.quarantineReason}.Append(dst)
+		}
+	}
+	letter := protocol.ReplyContinue
+	switch a.status {
+	case protocol.StatusAccept:
+		letter = protocol.ReplyAccept
+	case protocol.StatusDiscard:
+		letter = protocol.ReplyDiscard
+	case protocol.StatusReject:
+		letter = protocol.ReplyReject
+		if a.smtp.Code/100 == 5 {
+			letter = protocol.ReplyReplyCode
+		}
+	case protocol.StatusTemporaryFailure:
+		letter = protocol.ReplyTemporaryFailure
+		if a.smtp.Code/100 == 4 {
+			letter = protocol.ReplyReplyCode
+		}
+	case protocol.StatusSkip:
+		if ctx.option.Steps.Has(option.StepSkip) {
+			letter = protocol.ReplySkip
+		}
+	}
+	if letter == protocol.ReplyReplyCode {
+		dst = reply.ReplyCode{SMTP: a.smtp}.Append(dst)
+	} else {
+		dst = reply.Bare(letter).Append(dst)
+	}
+	ctx.buf = dst
+	return dst
+}
+
+// write sends whole packets. The first error ends the session.
+func (ctx *ClientContext) write(packets []byte) error {
+	if ctx.wfail != nil {
+		return ctx.wfail
+	}
+	if conn := ctx.conn.Load(); conn != nil && ctx.config.WriteTimeout > 0 {
+		_ = (*conn).SetWriteDeadline(time.Now().Add(ctx.config.WriteTimeout))
+	}
+	if _, err := ctx.w.Write(packets); err != nil {
+		if isHangUp(err) {
+			err = fmt.Errorf("%w: the MTA hung up: %w", ErrFinished, err)
+		} else {
+			err = fmt.Errorf("context: writing a reply: %w", err)
+		}
+		ctx.wfail = err
+		ctx.end(err)
+		return err
+	}
+	if cap(ctx.buf) > keepBuffer {
+		ctx.buf = nil
+	}
+	return nil
+}
+
+// keepBuffer is how large a buffer may be that is kept between two replies.
+const keepBuffer = 64 << 10

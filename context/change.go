@@ -1,0 +1,316 @@
+package context
+
+import (
+	"fmt"
+	"math"
+	"strings"
+
+	"github.com/milter-go/milter/option"
+	"github.com/milter-go/milter/protocol"
+	"github.com/milter-go/milter/reply"
+)
+
+// changes are the changes to a mail that wait for the reply. They leave in the
+// order of the calls, but for the body: its packets leave in one run, because
+// Postfix ends the replacement at any other packet (milter8.c).
+type changes struct {
+	before    []byte // what comes before the body
+	body      []byte
+	after     []byte // what comes after it
+	replacing bool   // there is a new body
+	open      bool   // a part of the body is with the MTA, the run goes on
+	written   bool   // some changes are with the MTA
+}
+
+func (c *changes) appendTo(dst []byte) []byte {
+	return append(append(append(dst, c.before...), c.body...), c.after...)
+}
+
+func (c *changes) reset() { *c = changes{} }
+
+// AddHeader adds a header field, at the end of the header as a rule. (Sendmail
+// puts it before the first field of the same name.)
+//
+// name must be an RFC 5322 field name. In value, lines of a folded field are
+// separated by LF (CRLF counts as LF), and each must begin with a space or a
+// tab; NUL and other CR are refused. With the leading space negotiated, value
+// must bring the space after the colon itself.
+//
+// Like every change it is legal only while a reply to end-of-message is due, by
+// any goroutine, and only if its action was negotiated. The error is
+// ErrInvalidArgument, ErrInvalidState, ErrInvalidAction or ErrFinished; then
+// nothing was sent.
+func (ctx *ClientContext) AddHeader(name, value string) error {
+	value, err := checkHeader(name, value)
+	if err != nil {
+		return fmt.Errorf("%w: add header: %s", ErrInvalidArgument, err)
+	}
+	return ctx.change("add header", option.ActionAddHeaders, reply.AddHeader{Name: name, Value: value}, func(r *MessageResult) {
+		r.AddedHeaders = append(r.AddedHeaders, protocol.Header{Name: name, Value: value})
+	})
+}
+
+// InsertHeader adds a header field at a place: 0 is above all others, 1 below
+// the first one, which is the MTA's own Received field; beyond the end is the
+// end. See [ClientContext.AddHeader] for the rest.
+func (ctx *ClientContext) InsertHeader(index int, name, value string) error {
+	value, err := checkHeader(name, value)
+	if err == nil {
+		err = checkIndex(index)
+	}
+	if err != nil {
+		return fmt.Errorf("%w: insert header: %s", ErrInvalidArgument, err)
+	}
+	return ctx.change("insert header", option.ActionAddHeaders, reply.InsertHeader{Index: uint32(index), Name: name, Value: value}, func(r *MessageResult) {
+		r.AddedHeaders = append(r.AddedHeaders, protocol.Header{Name: name, Value: value})
+	})
+}
+
+// ChangeHeader replaces the value of a header field: the index-th one called
+// name, in any case; 1 is the first, and 0 means 1. The empty value deletes the
+// field. If there is no such field, it is added. See [ClientContext.AddHeader]
+// for the rest.
+func (ctx *ClientContext) ChangeHeader(name string, index int, value string) error {
+	value, err := checkHeader(name, value)
+	if err == nil {
+		err = checkIndex(index)
+	}
+	if err != nil {
+		return fmt.Errorf("%w: change header: %s", ErrInvalidArgument, err)
+	}
+	return ctx.change("change header", option.ActionChangeHeaders, reply.ChangeHeader{Index: uint32(index), Name: name, Value: value}, func(r *MessageResult) {
+		r.RemovedHeaders = append(r.RemovedHeaders, r.header(name, index))
+		if value != "" {
+			r.AddedHeaders = append(r.AddedHeaders, protocol.Header{Name: name, Value: value})
+		}
+	})
+}
+
+// DeleteHeader deletes a header field, see [ClientContext.ChangeHeader]. To
+// delete several of one name begin with the last: Postfix counts anew after each
+// deletion, Sendmail does not.
+func (ctx *ClientContext) DeleteHeader(name string, index int) error {
+	return ctx.ChangeHeader(name, index, "")
+}
+
+// ChangeFrom replaces the envelope sender, "<>" for the null sender. parameters
+// are ESMTP parameters separated by blanks, or "". No CR, LF or NUL is allowed.
+// See [ClientContext.AddHeader] for when it may be called.
+func (ctx *ClientContext) ChangeFrom(from, parameters string) error {
+	if err := checkAddress(from, parameters); err != nil {
+		return fmt.Errorf("%w: change from: %s", ErrInvalidArgument, err)
+	}
+	return ctx.change("change from", option.ActionChangeEnvelopeFrom, reply.ChangeFrom{Path: from, Parameters: parameters}, nil)
+}
+
+// AddRecipient adds an envelope recipient. parameters are ESMTP parameters
+// separated by blanks, or ""; with them another action is needed
+// (option.ActionAddEnvelopeRecipientParameters). No CR, LF or NUL is allowed. See
+// [ClientContext.AddHeader] for when it may be called.
+func (ctx *ClientContext) AddRecipient(recipient, parameters string) error {
+	if err := checkAddress(recipient, parameters); err != nil {
+		return fmt.Errorf("%w: add recipient: %s", ErrInvalidArgument, err)
+	}
+	action := option.ActionAddEnvelopeRecipient
+	if parameters != "" {
+		action = option.ActionAddEnvelopeRecipientParameters
+	}
+	return ctx.change("add recipient", action, reply.AddRecipient{Path: recipient, Parameters: parameters}, nil)
+}
+
+// DeleteRecipient removes an envelope recipient. Both MTAs compare it with the
+// recipient as the client gave it, case and all, with or without angle brackets.
+// No CR, LF or NUL is allowed. See [ClientContext.AddHeader] for when it may be
+// called.
+func (ctx *ClientContext) DeleteRecipient(recipient string) error {
+	if err := checkAddress(recipient, ""); err != nil {
+		return fmt.Errorf("%w: delete recipient: %s", ErrInvalidArgument, err)
+	}
+	return ctx.change("delete recipient", option.ActionDeleteEnvelopeRecipient, reply.DeleteRecipient{Path: recipient}, nil)
+}
+
+// ReplaceBody replaces the body of the mail; several calls add up to one body.
+// No bytes at all make the body empty. Lines should end in CRLF. body may be
+// reused when the call has returned. See [ClientContext.AddHeader] for when it
+// may be called.
+func (ctx *ClientContext) ReplaceBody(body []byte) error {
+	ctx.mu.Lock()
+	defer ctx.mu.Unlock()
+	if err := ctx.checkChange("replace body", option.ActionChangeBody); err != nil {
+		return err
+	}
+	ctx.out.replacing = true
+	for {
+		n := min(len(body), protocol.MaxChunk)
+		ctx.out.body = reply.ReplaceBody{Chunk: body[:n]}.Append(ctx.out.body)
+		if err := ctx.flushAbove(ctx.packetBufferSize); err != nil {
+			return err
+		}
+		if body = body[n:]; len(body) == 0 {
+			return nil
+		}
+	}
+}
+
+// Quarantine puts the mail on hold in the MTA's queue, if the mail is accepted.
+// It is sent just before the reply; a second call replaces the reason. reason
+// must not be empty and must not contain CR, LF or NUL. See
+// [ClientContext.AddHeader] for when it may be called.
+func (ctx *ClientContext) Quarantine(reason string) error {
+	if err := checkText("reason", reason); err != nil {
+		return fmt.Errorf("%w: quarantine: %s", ErrInvalidArgument, err)
+	}
+	ctx.mu.Lock()
+	defer ctx.mu.Unlock()
+	if err := ctx.checkChange("quarantine", option.ActionQuarantine); err != nil {
+		return err
+	}
+	ctx.quarantineReason = reason
+	return nil
+}
+
+// QuarantineReason returns what Quarantine was given for the current mail.
+func (ctx *ClientContext) QuarantineReason() string {
+	ctx.mu.Lock()
+	defer ctx.mu.Unlock()
+	return ctx.quarantineReason
+}
+
+// SetQuarantineReason sets what QuarantineReason returns, and what is sent before
+// the reply to end-of-message, without any check. It is for tests.
+func (ctx *ClientContext) SetQuarantineReason(reason string) {
+	ctx.mu.Lock()
+	defer ctx.mu.Unlock()
+	ctx.quarantineReason = reason
+}
+
+// Progress tells the MTA at once that the reply to end-of-message will take
+// longer. It may be called by any goroutine, as often as needed, while that reply
+// is due; elsewhere Sendmail would give up on the milter. See
+// [Config.KeepAlive], which does it by itself.
+func (ctx *ClientContext) Progress() error {
+	ctx.mu.Lock()
+	defer ctx.mu.Unlock()
+	if err := ctx.checkChange("progress", 0); err != nil {
+		return err
+	}
+	return ctx.writeProgress()
+}
+
+func (ctx *ClientContext) writeProgress() error {
+	dst := ctx.buf[:0]
+	if ctx.out.open {
+		// Within the body a progress would end the replacement; an empty piece of
+		// body keeps the MTA waiting just as well.
+		dst = reply.ReplaceBody{}.Append(dst)
+	} else {
+		dst = reply.Bare(protocol.ReplyProgress).Append(dst)
+	}
+	ctx.buf = dst
+	return ctx.write(dst)
+}
+
+// change sends a change that is no body: it waits for the reply, or for the
+// packet buffer to be full.
+func (ctx *ClientContext) change(operation string, action option.Action, m reply.Message, record func(*MessageResult)) error {
+	ctx.mu.Lock()
+	defer ctx.mu.Unlock()
+	if err := ctx.checkChange(operation, action); err != nil {
+		return err
+	}
+	to := &ctx.out.before
+	if ctx.out.replacing {
+		to = &ctx.out.after
+	}
+	start := len(*to)
+	*to = m.Append(*to)
+	if size := len(*to) - start - 5; size > protocol.MaxChunk {
+		*to = (*to)[:start]
+		return fmt.Errorf("%w: %s: %d bytes do not fit a packet of %d", ErrInvalidArgument, operation, size, protocol.MaxChunk)
+	}
+	if record != nil && ctx.result != nil {
+		record(ctx.result)
+	}
+	return ctx.flushAbove(ctx.packetBufferSize)
+}
+
+// flushAbove writes the changes that wait when they are more than size bytes.
+// Those that come after the body wait until the body is complete.
+func (ctx *ClientContext) flushAbove(size int) error {
+	if len(ctx.out.before)+len(ctx.out.body) <= size {
+		return nil
+	}
+	dst := append(append(ctx.buf[:0], ctx.out.before...), ctx.out.body...)
+	ctx.buf = dst
+	ctx.out.open = ctx.out.open || len(ctx.out.body) > 0
+	ctx.out.written = true
+	ctx.out.before, ctx.out.body = ctx.out.before[:0], ctx.out.body[:0]
+	return ctx.write(dst)
+}
+
+// checkChange reports why a change is not legal now.
+func (ctx *ClientContext) checkChange(operation string, action option.Action) error {
+	switch {
+	case ctx.cause != nil:
+		return fmt.Errorf("%w: %s", ErrFinished, operation)
+	case ctx.owed != protocol.CommandEndOfMessage:
+		return fmt.Errorf("%w: %s: <%v>", ErrInvalidState, operation, ctx.state)
+	case !ctx.option.Actions.Has(action):
+		return fmt.Errorf("%w: %s can only be done with <%v>: <%v>", ErrInvalidAction, operation, action, ctx.option.Actions)
+	}
+	return nil
+}
+
+// checkHeader returns value with LF line ends, or says what is wrong with a
+// header field.
+func checkHeader(name, value string) (string, error) {
+	if name == "" {
+		return "", fmt.Errorf("header name should not be empty: value=%q", value)
+	}
+	for _, c := range []byte(name) {
+		if c <= ' ' || c >= 0x7f || c == ':' { // RFC 5322 section 2.2, ftext
+			return "", fmt.Errorf("header name should not contain %q: %q", c, name)
+		}
+	}
+	value = strings.ReplaceAll(value, "\r\n", "\n")
+	if i := strings.IndexAny(value, "\x00\r"); i >= 0 {
+		return "", fmt.Errorf("header value should not contain %q: %q", value[i], value)
+	}
+	for rest := value; ; {
+		_, next, ok := strings.Cut(rest, "\n")
+		if !ok {
+			return value, nil
+		}
+		if next == "" || next[0] != ' ' && next[0] != '\t' {
+			return "", fmt.Errorf("each line of a header value after the first should begin with a space or tab: %q", value)
+		}
+		rest = next
+	}
+}
+
+func checkIndex(index int) error {
+	if index < 0 || index > math.MaxInt32 {
+		return fmt.Errorf("header index should be from 0 to %d: %d", math.MaxInt32, index)
+	}
+	return nil
+}
+
+func checkAddress(address, parameters string) error {
+	if err := checkText("address", address); err != nil {
+		return err
+	}
+	if parameters == "" {
+		return nil
+	}
+	return checkText("parameters", parameters)
+}
+
+func checkText(what, text string) error {
+	if text == "" {
+		return fmt.Errorf("%s should not be empty", what)
+	}
+	if i := strings.IndexAny(text, "\r\n\x00"); i >= 0 {
+		return fmt.Errorf("%s should not contain %q: %q", what, text[i], text)
+	}
+	return nil
+}

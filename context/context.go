@@ -1,0 +1,290 @@
+package context
+
+import (
+	stdcontext "context"
+	"io"
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/milter-go/milter/option"
+	"github.com/milter-go/milter/protocol"
+	"github.com/milter-go/milter/reply"
+)
+
+// A ClientContext is one milter session, the milter's end of it. It is made by
+// package client, which hands it to the OnConnectionEstablished handlers, or by
+// [New] for a session without a socket.
+//
+// The session delivers its events one after the other; the goroutine that does
+// so owns the fields above mu. All methods may be called from any goroutine,
+// unless they say otherwise.
+type ClientContext struct {
+	std    stdcontext.Context // done when the session ends
+	cancel stdcontext.CancelCauseFunc
+	config Config // as given; the values that can be set live below mu
+	w      io.Writer
+	conn   atomic.Pointer[net.Conn] // while Serve runs
+	wake   chan struct{}            // ends a wait of Serve, see kick
+
+	in           protocol.Buffer
+	phase        phase
+	partialSince time.Time // when the packet that has begun to come in began
+
+	mu sync.Mutex // guards what follows; never held while a handler runs or while reading
+
+	handlers handlers
+	running  bool     // somebody delivers events
+	fed      bool     // Feed delivers them, not Serve
+	pending  []func() // events that come from other goroutines, see later
+	held     bool     // a packet waits for the reply that is due
+
+	state, lastState State
+	status           protocol.Status
+
+	// What the MTA waits for. debt is counted up with each event, so that a late
+	// answer cannot pay for another event than its own.
+	owed       protocol.Command // 0: nothing
+	last       protocol.Command // the last event
+	debt       uint64
+	cancels    []stdcontext.CancelCauseFunc // of what runs for the reply that is due
+	replyTimer *time.Timer
+	keepAlive  *time.Timer
+
+	option      option.Option // as negotiated
+	negotiation *negotiation  // while it is going on
+
+	smtp  reply.SMTP // for the reply that is due
+	out   changes
+	buf   []byte // for one write
+	wfail error  // the first write error; nothing is written after it
+
+	macros [numStages][]byte // a protocol.MacroList for each stage
+	fresh  [numStages]bool   // defined since the last command
+
+	inMessage        bool
+	decision         *decision // the final answer to a message that the MTA has not ended yet
+	skipBody         bool
+	quarantineReason string
+	recipient        string // of the envelope-recipient event
+	result           *MessageResult
+	shelf            map[string]string
+	perMessage       map[any]any
+	message          stdcontext.Context
+	endMessage       stdcontext.CancelCauseFunc
+
+	cause    error // why the session ends; nil while it lives
+	draining bool
+	finished bool
+	next     *ClientContext
+
+	armed, lastActivity, started time.Time // see deadline.go
+	reading                      bool
+
+	timeout          time.Duration
+	packetBufferSize int
+	private          any
+	destroyPrivate   func()
+	socketAddress    net.Addr
+}
+
+var _ stdcontext.Context = (*ClientContext)(nil)
+
+// New returns a session that has no socket: [ClientContext.Feed] brings it what
+// the MTA sends, and its replies are written to w, a whole packet or several at
+// a time. With a connection as w, [ClientContext.Serve] runs the session on it.
+func New(w io.Writer, config Config) *ClientContext {
+	parent := config.Parent
+	if parent == nil {
+		parent = stdcontext.Background()
+	}
+	ctx := &ClientContext{
+		config:           config,
+		w:                w,
+		wake:             make(chan struct{}, 1),
+		in:               protocol.Buffer{MaxPayload: config.MaxPayload},
+		state:            StateStart,
+		lastState:        StateStart,
+		status:           protocol.StatusNotChange,
+		timeout:          config.Timeout,
+		packetBufferSize: config.PacketBufferSize,
+	}
+	ctx.std, ctx.cancel = stdcontext.WithCancelCause(parent)
+	return ctx
+}
+
+// Deadline implements the standard Context.
+func (ctx *ClientContext) Deadline() (deadline time.Time, ok bool) { return ctx.std.Deadline() }
+
+// Done returns a channel that is closed when the session ends, by whichever side.
+func (ctx *ClientContext) Done() <-chan struct{} { return ctx.std.Done() }
+
+// Err returns nil while the session lives, then an error. The standard package's
+// Cause(ctx) says why the session ended.
+func (ctx *ClientContext) Err() error { return ctx.std.Err() }
+
+// Value returns a value of [Config.Parent].
+func (ctx *ClientContext) Value(key any) any { return ctx.std.Value(key) }
+
+// ID returns the number of the session, [Config.ID].
+func (ctx *ClientContext) ID() uint64 { return ctx.config.ID }
+
+// NumberOfProcessingSessions returns how many sessions the client of this one
+// serves, this one included; 0 for a session without a client.
+func (ctx *ClientContext) NumberOfProcessingSessions() int {
+	if ctx.config.ProcessingSessions == nil {
+		return 0
+	}
+	return ctx.config.ProcessingSessions()
+}
+
+// State returns where the session is.
+func (ctx *ClientContext) State() State {
+	ctx.mu.Lock()
+	defer ctx.mu.Unlock()
+	return ctx.state
+}
+
+// LastState returns the state of the last command that has come: start,
+// negotiate, connect, helo, envelope-from, envelope-recipient, data, unknown,
+// header, end-of-header, body or end-of-message.
+func (ctx *ClientContext) LastState() State {
+	ctx.mu.Lock()
+	defer ctx.mu.Unlock()
+	return ctx.lastState
+}
+
+// SetState puts the session into a state, for tests: with a command's state its
+// reply is due, so that SetState(StateEndOfMessage) makes changes legal.
+func (ctx *ClientContext) SetState(state State) {
+	ctx.mu.Lock()
+	defer ctx.mu.Unlock()
+	ctx.setState(state)
+	ctx.owed = 0
+	for _, command := range []byte("OCHMRTULNBEA") {
+		if stateOf(protocol.Command(command)) == state {
+			ctx.owe(protocol.Command(command))
+		}
+	}
+}
+
+func (ctx *ClientContext) setState(state State) {
+	ctx.state = state
+	switch state {
+	case StateStart, StateNegotiate, StateConnect, StateHelo, StateEnvelopeFrom, StateEnvelopeRecipient,
+		StateData, StateUnknown, StateHeader, StateEndOfHeader, StateBody, StateEndOfMessage:
+		ctx.lastState = state
+	}
+}
+
+// Status returns the status of the last answer. During a handler that is the
+// answer to the event before.
+func (ctx *ClientContext) Status() protocol.Status {
+	ctx.mu.Lock()
+	defer ctx.mu.Unlock()
+	return ctx.status
+}
+
+// SetStatus sets what Status returns, for tests. It sends nothing.
+func (ctx *ClientContext) SetStatus(status protocol.Status) {
+	ctx.mu.Lock()
+	defer ctx.mu.Unlock()
+	ctx.status = status
+}
+
+// Option returns what was negotiated. It is the zero value before that.
+func (ctx *ClientContext) Option() option.Option {
+	ctx.mu.Lock()
+	defer ctx.mu.Unlock()
+	return ctx.option
+}
+
+// SetOption sets what counts as negotiated, for tests. It sends nothing.
+func (ctx *ClientContext) SetOption(o option.Option) {
+	ctx.mu.Lock()
+	defer ctx.mu.Unlock()
+	ctx.option = o
+}
+
+// Timeout returns how long the MTA may be silent; 0 means no limit.
+func (ctx *ClientContext) Timeout() time.Duration {
+	ctx.mu.Lock()
+	defer ctx.mu.Unlock()
+	return ctx.timeout
+}
+
+// SetTimeout sets how long the MTA may be silent, see [Config.Timeout].
+func (ctx *ClientContext) SetTimeout(d time.Duration) {
+	ctx.mu.Lock()
+	defer ctx.mu.Unlock()
+	ctx.timeout = d
+	ctx.arm()
+}
+
+// PacketBufferSize returns how many bytes of changes may wait for the reply to
+// end-of-message.
+func (ctx *ClientContext) PacketBufferSize() int {
+	ctx.mu.Lock()
+	defer ctx.mu.Unlock()
+	return ctx.packetBufferSize
+}
+
+// SetPacketBufferSize sets how many bytes of changes may wait for the reply to
+// end-of-message, see [Config.PacketBufferSize].
+func (ctx *ClientContext) SetPacketBufferSize(bytes int) {
+	ctx.mu.Lock()
+	defer ctx.mu.Unlock()
+	ctx.packetBufferSize = bytes
+}
+
+// PrivateData returns what SetPrivateData was given last; nil before that.
+func (ctx *ClientContext) PrivateData() any {
+	ctx.mu.Lock()
+	defer ctx.mu.Unlock()
+	return ctx.private
+}
+
+// SetPrivateData keeps data for as long as the session lives. Then, after the
+// OnFinished handlers, or when other data is set, destroy is called, unless it
+// is nil.
+func (ctx *ClientContext) SetPrivateData(data any, destroy func()) {
+	ctx.mu.Lock()
+	old := ctx.destroyPrivate
+	ctx.private, ctx.destroyPrivate = data, destroy
+	ctx.mu.Unlock()
+	if old != nil {
+		old()
+	}
+}
+
+// SocketAddress returns the address of the MTA; nil if it is not known.
+func (ctx *ClientContext) SocketAddress() net.Addr {
+	ctx.mu.Lock()
+	defer ctx.mu.Unlock()
+	return ctx.socketAddress
+}
+
+// SetSocketAddress sets what SocketAddress returns.
+func (ctx *ClientContext) SetSocketAddress(addr net.Addr) {
+	ctx.mu.Lock()
+	defer ctx.mu.Unlock()
+	ctx.socketAddress = addr
+}
+
+// Logger returns the session's logger. Its lines carry the number of the session
+// and, as soon as the MTA has told it, the queue id of the mail.
+func (ctx *ClientContext) Logger() *slog.Logger {
+	logger := ctx.config.Logger
+	if logger == nil {
+		logger = slog.Default()
+	}
+	if ctx.config.ID != 0 {
+		logger = logger.With("session", ctx.config.ID)
+	}
+	if id, ok := ctx.LookupMacro("i"); ok {
+		logger = logger.With("queue_id", id)
+	}
+	return logger
+}

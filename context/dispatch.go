@@ -1,0 +1,115 @@
+package context
+
+import (
+	"fmt"
+	"runtime/debug"
+
+	"github.com/milter-go/milter/protocol"
+)
+
+// combine is the rule for several handlers of one event (milter manager's signal
+// accumulator): what the next handler returned is put to what the handlers
+// before it decided, and stop says that the round is over. NOT_CHANGE keeps what
+// stands; DEFAULT, CONTINUE and ALL_OPTIONS let the next handler be asked.
+func combine(decided, next protocol.Status) (status protocol.Status, stop bool) {
+	if next != protocol.StatusNotChange {
+		decided = next
+	}
+	switch decided {
+	case protocol.StatusNotChange, protocol.StatusDefault, protocol.StatusContinue, protocol.StatusAllOptions:
+		return decided, false
+	}
+	return decided, true
+}
+
+// dispatch calls the handlers of one event and combines their statuses. A
+// decision ends the round for the handlers that decide; the ones that watch see
+// every event. The error is the panic of a handler.
+func dispatch[F any](ctx *ClientContext, e *event[F], call func(F) protocol.Status) (status protocol.Status, err error) {
+	ctx.mu.Lock()
+	handlers := e.handlers
+	ctx.mu.Unlock()
+	defer recoverTo(&err)
+	status = protocol.StatusNotChange
+	stop := false
+	for _, h := range handlers {
+		switch {
+		case h.watch:
+			call(h.f)
+		case !stop:
+			status, stop = combine(status, call(h.f))
+		}
+	}
+	return status, nil
+}
+
+// notify calls the handlers of an event without a status. One that panics does
+// not keep the next from being called; the panic ends the session.
+func notify[F any](ctx *ClientContext, list *[]F, call func(F)) {
+	ctx.mu.Lock()
+	handlers := *list
+	ctx.mu.Unlock()
+	for _, h := range handlers {
+		if err := protect(func() { call(h) }); err != nil {
+			ctx.panicked(err)
+		}
+	}
+}
+
+func protect(f func()) (err error) {
+	defer recoverTo(&err)
+	f()
+	return nil
+}
+
+// recoverTo is deferred around calls of handlers.
+func recoverTo(err *error) {
+	if v := recover(); v != nil {
+		*err = &panicError{v, debug.Stack()}
+	}
+}
+
+// A panicError is the panic of a handler.
+type panicError struct {
+	value any
+	stack []byte
+}
+
+func (e *panicError) Error() string { return fmt.Sprintf("%v: %v", ErrPanic, e.value) }
+
+// Unwrap makes errors.Is find ErrPanic, and the error that was panicked with.
+func (e *panicError) Unwrap() []error {
+	if err, ok := e.value.(error); ok {
+		return []error{ErrPanic, err}
+	}
+	return []error{ErrPanic}
+}
+
+// panicked reports the panic of a handler and ends the session with it, without
+// an answer.
+func (ctx *ClientContext) panicked(err error) {
+	ctx.logPanic(err)
+	ctx.mu.Lock()
+	defer ctx.mu.Unlock()
+	ctx.end(err)
+}
+
+func (ctx *ClientContext) logPanic(err error) {
+	stack := []byte(nil)
+	if p, ok := err.(*panicError); ok {
+		stack = p.stack
+	}
+	ctx.Logger().Error("milter: handler panicked", "error", err, "state", ctx.State().String(), "stack", string(stack))
+}
+
+// reportError runs the OnError handlers, or logs err when there are none.
+func (ctx *ClientContext) reportError(err error) {
+	ctx.mu.Lock()
+	handled := len(ctx.handlers.error) > 0
+	ctx.mu.Unlock()
+	if !handled {
+		ctx.Logger().Error("milter: session error", "error", err)
+		return
+	}
+	notify(ctx, &ctx.handlers.error, func(h func(*ClientContext, error)) { h(ctx, err) })
+}

@@ -1,0 +1,37 @@
+package context
+
+import "errors"
+
+// The errors of this package that a program may want to tell apart. Each error
+// that wraps one of them says what was called and quotes the value at fault.
+var (
+	// ErrNoReplyDue is returned by a Response call when the MTA is not waiting
+	// for a reply to that event: it has been answered, the message was aborted,
+	// or the event has not come.
+	ErrNoReplyDue = errors.New("context: no reply is due")
+	// ErrFinished is returned by every call that would send something when the
+	// session has ended. The cause of an ended session wraps it, unless the
+	// session ended with an error.
+	ErrFinished = errors.New("context: session has finished")
+	// ErrClosed is the cause of a session that was ended by Close.
+	ErrClosed = errors.New("context: session was closed")
+	// ErrTimeout is wrapped by the cause of a session whose MTA was silent for
+	// too long.
+	ErrTimeout = errors.New("context: timeout")
+	// ErrInvalidState is returned by a change to a mail, or a progress, while no
+	// reply to end-of-message is due.
+	ErrInvalidState = errors.New("context: can only be done on end-of-message state")
+	// ErrInvalidAction is returned by a change to a mail that was not negotiated.
+	ErrInvalidAction = errors.New("context: action was not negotiated")
+	// ErrInvalidArgument is returned for a value that cannot be sent. Nothing was
+	// sent.
+	ErrInvalidArgument = errors.New("context: invalid argument")
+	// ErrInvalidStatus is reported for a status that the event does not allow.
+	ErrInvalidStatus = errors.New("context: status is not allowed here")
+	// ErrProtocol is reported for a packet that is malformed or out of order.
+	ErrProtocol = errors.New("context: protocol error")
+	// ErrPanic is reported for a handler that panicked.
+	ErrPanic = errors.New("context: handler panicked")
+	// ErrReplyTimeout is reported when a reply did not come within ReplyTimeout.
+	ErrReplyTimeout = errors.New("context: no reply within the reply timeout")
+)

@@ -1,0 +1,189 @@
+package context
+
+import (
+	"fmt"
+
+	"github.com/milter-go/milter/option"
+	"github.com/milter-go/milter/protocol"
+	"github.com/milter-go/milter/reply"
+)
+
+// internalSteps are bits with which libmilter and Sendmail agree on larger
+// packets; a milter never asks for them.
+const internalSteps option.Step = 0x70000000
+
+// A negotiation is what is on the table until the offer is answered.
+type negotiation struct {
+	offer    option.Option
+	proposal option.Option // what the handlers make of it
+	macros   option.MacroRequests
+}
+
+// DefaultOption returns the answer to offer that the library gives by itself:
+// every action; the events that have a handler (registration is subscription);
+// no reply to the events that have only watchers; SKIP; nothing else, and
+// nothing that was not offered. It is libmilter's rule. (Milter manager's client
+// echoes the offer, which asks for no event.)
+func (ctx *ClientContext) DefaultOption(offer option.Option) option.Option {
+	ctx.mu.Lock()
+	defer ctx.mu.Unlock()
+	return ctx.defaultOption(offer)
+}
+
+func (ctx *ClientContext) defaultOption(offer option.Option) option.Option {
+	steps := option.StepSkip
+	for _, s := range ctx.handlers.subscriptions() {
+		switch {
+		case !s.listens:
+			steps |= s.noEvent
+		case !s.decides:
+			steps |= s.noReply
+		}
+	}
+	return clamp(option.Option{Version: option.Version, Actions: option.AllActions, Steps: steps}, offer)
+}
+
+// A subscription says who listens to an event, and the steps that are about it.
+type subscription struct {
+	name             string
+	noEvent, noReply option.Step
+	listens, decides bool
+}
+
+func (h *handlers) subscriptions() []subscription {
+	return []subscription{
+		subscribed("connect", &h.connect, option.StepNoConnect, option.StepNoReplyConnect),
+		subscribed("helo", &h.helo, option.StepNoHelo, option.StepNoReplyHelo),
+		subscribed("envelope-from", &h.envelopeFrom, option.StepNoEnvelopeFrom, option.StepNoReplyEnvelopeFrom),
+		subscribed("envelope-recipient", &h.envelopeRecipient, option.StepNoEnvelopeRecipient, option.StepNoReplyEnvelopeRecipient),
+		subscribed("data", &h.data, option.StepNoData, option.StepNoReplyData),
+		subscribed("unknown", &h.unknown, option.StepNoUnknown, option.StepNoReplyUnknown),
+		subscribed("header", &h.header, option.StepNoHeaders, option.StepNoReplyHeader),
+		subscribed("end-of-header", &h.endOfHeader, option.StepNoEndOfHeader, option.StepNoReplyEndOfHeader),
+		subscribed("body", &h.body, option.StepNoBody, option.StepNoReplyBody),
+	}
+}
+
+func subscribed[F any](name string, e *event[F], noEvent, noReply option.Step) subscription {
+	return subscription{name, noEvent, noReply, len(e.handlers) > 0, e.decides}
+}
+
+// clamp returns o without what was not offered.
+func clamp(o, offer option.Option) option.Option {
+	v := min(option.Version, offer.Version)
+	return option.Option{
+		Version: max(option.MinVersion, min(o.Version, v)),
+		Actions: o.Actions & offer.Actions,
+		Steps:   o.Steps & offer.Steps &^ internalSteps,
+	}
+}
+
+// negotiate serves the MTA's offer.
+func (ctx *ClientContext) negotiate(offer option.Option) {
+	if offer.Version < option.MinVersion {
+		// libmilter closes without an answer, too.
+		ctx.fail(fmt.Errorf("%w: version %d was offered; %d is the oldest that is served", ErrProtocol, offer.Version, option.MinVersion))
+		return
+	}
+	if offer.Actions == 0 {
+		offer.Actions = option.DefaultActions
+	}
+	if offer.Steps == 0 {
+		offer.Steps = option.DefaultSteps
+	}
+	n := &negotiation{offer: offer, proposal: offer}
+	ctx.mu.Lock()
+	ctx.setState(StateNegotiate)
+	ctx.clearMacrosAt(protocol.CommandNegotiate)
+	ctx.negotiation = n
+	ctx.owe(protocol.CommandNegotiate)
+	debt := ctx.debt
+	ctx.mu.Unlock()
+
+	// The handlers work on copies: a late answer may come while they run.
+	proposal, macros := offer, option.MacroRequests{}
+	status, err := dispatch(ctx, &ctx.handlers.negotiate, func(h negotiateFunc) protocol.Status { return h(ctx, &proposal, &macros) })
+	if err != nil {
+		ctx.payForPanic(protocol.CommandNegotiate, debt, err)
+		return
+	}
+	ctx.mu.Lock()
+	if ctx.negotiation == n {
+		n.proposal, n.macros = proposal, macros
+	}
+	ctx.mu.Unlock()
+	ctx.handled(protocol.CommandNegotiate, debt, status)
+}
+
+// payNegotiation answers the MTA's offer.
+func (ctx *ClientContext) payNegotiation(status protocol.Status) error {
+	n := ctx.negotiation
+	if n == nil { // a state set by a test
+		n = &negotiation{offer: option.All(), proposal: ctx.option}
+	}
+	var fault error
+	var o option.Option
+	switch status {
+	case protocol.StatusReject, protocol.StatusTemporaryFailure:
+		return ctx.refuse(status)
+	case protocol.StatusContinue:
+		o = clamp(n.proposal, n.offer)
+	case protocol.StatusAccept, protocol.StatusDiscard:
+		o = clamp(option.Option{Version: option.Version, Steps: option.NoEventSteps}, n.offer)
+	default:
+		fault = fmt.Errorf("%w: %v at negotiate; answered with all-options", ErrInvalidStatus, status)
+		fallthrough
+	case protocol.StatusDefault, protocol.StatusNotChange, protocol.StatusAllOptions:
+		o = ctx.defaultOption(n.offer)
+	}
+	message := reply.Negotiate{Option: o}
+	if n.offer.Actions.Has(option.ActionSetSymbolList) {
+		message.Macros.Merge(&n.macros)
+		_, eom := message.Macros.Get(option.MacroStageEndOfMessage)
+		if _, eoh := message.Macros.Get(option.MacroStageEndOfHeader); eom && !eoh {
+			// Sendmail 8.17.1 honours the list for end-of-message only if there is
+			// one for end-of-header (milter.c tests the wrong index).
+			_ = message.Macros.Set(option.MacroStageEndOfHeader)
+		}
+	}
+	if err := ctx.write(message.Append(ctx.buf[:0])); err != nil {
+		return err
+	}
+	ctx.option, ctx.negotiation = o, nil
+	ctx.settle(protocol.CommandNegotiate, status)
+	if status == protocol.StatusContinue {
+		ctx.warnOfDeafHandlers()
+	}
+	if fault != nil {
+		ctx.later(func() { ctx.reportError(fault) })
+	}
+	ctx.endIfDrained()
+	return fault
+}
+
+// refuse ends the session at its negotiation.
+func (ctx *ClientContext) refuse(status protocol.Status) error {
+	letter := protocol.ReplyReject
+	if status == protocol.StatusTemporaryFailure {
+		letter = protocol.ReplyTemporaryFailure
+	}
+	err := ctx.write(reply.Bare(letter).Append(ctx.buf[:0]))
+	if err == nil {
+		ctx.negotiation = nil
+		ctx.settle(protocol.CommandNegotiate, status)
+		ctx.end(fmt.Errorf("%w: the milter refused the session with %v", ErrFinished, status))
+	}
+	return err
+}
+
+// warnOfDeafHandlers logs the handlers that an answer to the offer has switched
+// off: a mail would pass them unseen.
+func (ctx *ClientContext) warnOfDeafHandlers() {
+	for _, s := range ctx.handlers.subscriptions() {
+		if s.listens && ctx.option.Steps.Has(s.noEvent) {
+			ctx.later(func() {
+				ctx.Logger().Warn("milter: the event has a handler but was negotiated away", "event", s.name)
+			})
+		}
+	}
+}

@@ -1,0 +1,173 @@
+package context
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"syscall"
+	"time"
+)
+
+// Serve runs the session on conn until it ends, and returns when the last handler
+// has returned. It does not close conn. The error is nil when the session ended
+// by the MTA (quit, or a hang-up, which OnAbort and the session's cause tell of)
+// or by Shutdown; else it is the session's cause.
+//
+// One goroutine, the caller's, reads and runs the handlers. conn must be the
+// writer the session was made with. Serve may be called once.
+func (ctx *ClientContext) Serve(conn net.Conn) error {
+	ctx.mu.Lock()
+	if ctx.running || ctx.fed || ctx.finished {
+		ctx.mu.Unlock()
+		return fmt.Errorf("%w: Serve of a session that runs or has run", ErrInvalidState)
+	}
+	ctx.running = true
+	ctx.started = time.Now()
+	ctx.lastActivity = ctx.started
+	ctx.conn.Store(&conn)
+	ctx.mu.Unlock()
+	for {
+		ctx.deliver()
+		ctx.mu.Lock()
+		finished, cause := ctx.finished, ctx.cause
+		ctx.mu.Unlock()
+		if finished {
+			return endError(cause)
+		}
+		ctx.fill(conn)
+	}
+}
+
+// fill waits for bytes from the MTA, for its hang-up, for a timeout, or for a kick.
+func (ctx *ClientContext) fill(conn net.Conn) {
+	ctx.mu.Lock()
+	if len(ctx.pending) > 0 || ctx.cause != nil || ctx.held && ctx.owed == 0 {
+		ctx.mu.Unlock()
+		return
+	}
+	full := ctx.held && ctx.in.Len() >= keepBuffer
+	if full {
+		// Enough waits for a late reply; TCP makes the MTA wait. The price is that
+		// a hang-up is noticed only at the next write.
+		ctx.mu.Unlock()
+		<-ctx.wake
+		return
+	}
+	switch {
+	case ctx.in.Len() == 0 || ctx.held:
+		ctx.partialSince = time.Time{}
+	case ctx.partialSince.IsZero():
+		ctx.partialSince = time.Now()
+	}
+	ctx.arm()
+	ctx.reading = true
+	ctx.mu.Unlock()
+
+	n, err := ctx.in.ReadFrom1(conn)
+
+	ctx.mu.Lock()
+	defer ctx.mu.Unlock()
+	ctx.reading = false
+	if n > 0 {
+		ctx.lastActivity = time.Now()
+	}
+	switch {
+	case err == nil:
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		ctx.deadlinePassed()
+	case isHangUp(err):
+		ctx.end(fmt.Errorf("%w: the MTA hung up: %w", ErrFinished, err))
+	default:
+		ctx.end(fmt.Errorf("context: reading a command: %w", err))
+	}
+}
+
+// isHangUp reports whether err says that the other side has gone. Which of these
+// a peer causes depends on the moment, not on its intent.
+func isHangUp(err error) bool {
+	return errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.ErrClosedPipe) ||
+		errors.Is(err, syscall.ECONNRESET) || errors.Is(err, syscall.EPIPE)
+}
+
+// pastDeadline is a deadline that ends a read or write at once.
+var pastDeadline = time.Unix(1, 0)
+
+// kick makes the goroutine that delivers events look up from its read.
+func (ctx *ClientContext) kick() {
+	select {
+	case ctx.wake <- struct{}{}:
+	default:
+	}
+	if conn := ctx.conn.Load(); conn != nil && ctx.reading {
+		ctx.armed = pastDeadline
+		_ = (*conn).SetReadDeadline(ctx.armed)
+	}
+}
+
+// deadline returns when the MTA will have been silent for too long, and for how
+// long that is; zero for no limit.
+func (ctx *ClientContext) deadline() (time.Time, time.Duration) {
+	if ctx.owed != 0 {
+		return time.Time{}, 0 // it is our turn
+	}
+	var at time.Time
+	var d time.Duration
+	if ctx.timeout > 0 {
+		at, d = ctx.lastActivity.Add(ctx.timeout), ctx.timeout
+	}
+	if p := ctx.config.PacketTimeout; p > 0 {
+		since := ctx.partialSince
+		if ctx.state == StateStart {
+			since = ctx.started
+		}
+		if since.IsZero() {
+			return at, d
+		}
+		if packet := since.Add(p); at.IsZero() || packet.Before(at) {
+			at, d = packet, p
+		}
+	}
+	return at, d
+}
+
+// arm makes sure that a read ends no later than the deadline. It may end
+// earlier: then deadlinePassed sees that it is not time yet. So there is hardly
+// ever a deadline to be set anew.
+func (ctx *ClientContext) arm() {
+	conn := ctx.conn.Load()
+	if conn == nil {
+		return
+	}
+	at, _ := ctx.deadline()
+	kicked := ctx.armed.Equal(pastDeadline)
+	if kicked && ctx.reading {
+		return // not taken notice of yet
+	}
+	if kicked || !at.IsZero() && (ctx.armed.IsZero() || at.Before(ctx.armed)) {
+		ctx.armed = at
+		_ = (*conn).SetReadDeadline(at)
+	}
+}
+
+// deadlinePassed ends the session if the MTA was silent for too long.
+func (ctx *ClientContext) deadlinePassed() {
+	at, d := ctx.deadline()
+	if !at.IsZero() && !time.Now().Before(at) {
+		ctx.end(fmt.Errorf("%w: the MTA was silent for %v in state %v", ErrTimeout, d, ctx.state))
+		return
+	}
+	ctx.armed = at
+	_ = (*ctx.conn.Load()).SetReadDeadline(at)
+}
+
+// active notes that a reply has been sent and it is the MTA's turn.
+func (ctx *ClientContext) active() {
+	if ctx.conn.Load() != nil {
+		ctx.lastActivity = time.Now()
+		if ctx.reading {
+			ctx.arm()
+		}
+	}
+}
