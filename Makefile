@@ -1,0 +1,54 @@
+# What a stranger would guess. `make demo` shows the library, `make test` tests it.
+
+GO        ?= go
+FUZZTIME  ?= 10s
+STATICCHECK = honnef.co/go/tools/cmd/staticcheck@2025.1.1
+
+.PHONY: all build demo test race lint fuzz bench check cover clean
+
+all: build
+
+## build: the commands, into bin/
+build:
+	$(GO) build -o bin/ ./cmd/...
+
+## demo: a milter at work on a real mail, without an MTA
+demo:
+	@$(GO) run ./examples/demo
+
+## test: all tests, in random order, with the race detector
+test:
+	$(GO) test -race -shuffle=on ./...
+
+## lint: gofmt, vet, staticcheck, and builds for other systems
+lint:
+	@test -z "$$(gofmt -l .)" || { gofmt -l .; echo 'gofmt: the files above are not formatted'; exit 1; }
+	$(GO) vet ./...
+	$(GO) run $(STATICCHECK) ./...
+	GOOS=darwin $(GO) vet ./...
+	GOOS=freebsd $(GO) vet ./...
+	GOOS=windows $(GO) build ./...
+	GOARCH=386 $(GO) vet ./...
+
+## fuzz: each fuzz target for FUZZTIME
+fuzz:
+	@for dir in $$($(GO) list -f '{{.Dir}}' ./...); do \
+	  for target in $$(cd $$dir && $(GO) test -list '^Fuzz' . | grep '^Fuzz'); do \
+	    echo "$$dir $$target"; \
+	    (cd $$dir && $(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) .) || exit 1; \
+	  done; \
+	done
+
+## bench: benchmarks with allocations
+bench:
+	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+## cover: statements covered, by package
+cover:
+	$(GO) test -cover ./...
+
+## check: what to run before a commit
+check: lint test
+
+clean:
+	rm -rf bin
