@@ -35,7 +35,7 @@ fuzz:
 	@for dir in $$($(GO) list -f '{{.Dir}}' ./...); do \
 	  for target in $$(cd $$dir && $(GO) test -list '^Fuzz' . | grep '^Fuzz'); do \
 	    echo "$$dir $$target"; \
-	    (cd $$dir && $(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) .) || exit 1; \
+	    (cd $$dir && $(GO) test -run '^$$' -fuzz "^$$target$$" -fuzztime $(FUZZTIME) -fuzzminimizetime 1x .) || exit 1; \
 	  done; \
 	done
 

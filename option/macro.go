@@ -86,7 +86,8 @@ func (m *MacroRequests) Merge(other *MacroRequests) {
 		m.set[stage] = true
 		for _, name := range names {
 			if !slices.Contains(m.lists[stage], name) {
-				m.lists[stage] = append(m.lists[stage], name)
+				// Clipped, because a copy of m may hold the same array.
+				m.lists[stage] = append(slices.Clip(m.lists[stage]), name)
 			}
 		}
 	}

@@ -76,7 +76,7 @@ type Buffer struct {
 
 const (
 	minBuffer  = 4 << 10
-	keepBuffer = 64 << 10 // larger arrays are not kept while idle
+	keepBuffer = headerSize + letterSize + MaxChunk // larger arrays are not kept while idle
 )
 
 // Write adds p to the buffer. It always succeeds.
@@ -118,11 +118,11 @@ func (b *Buffer) Peek() (p Packet, ok bool, err error) {
 	}
 	// The length is compared as a 64-bit number: with 32-bit ints it could be
 	// negative.
-	n := int64(binary.BigEndian.Uint32(unread))
-	if limit := b.maxPayload(); n < letterSize || n > int64(letterSize+limit) {
-		return Packet{}, false, fmt.Errorf("%w: %d bytes (1 to %d are allowed)%s", ErrPacketLength, n, letterSize+limit, guess(unread))
+	n := uint64(binary.BigEndian.Uint32(unread))
+	if limit := letterSize + uint64(b.maxPayload()); n < letterSize || n > limit {
+		return Packet{}, false, fmt.Errorf("%w: %d bytes (1 to %d are allowed)%s", ErrPacketLength, n, limit, guess(unread))
 	}
-	if int64(len(unread)) < headerSize+n {
+	if uint64(len(unread)) < headerSize+n {
 		return Packet{}, false, nil
 	}
 	return Packet{unread[headerSize], unread[headerSize+letterSize : headerSize+n]}, true, nil
@@ -132,17 +132,20 @@ func (b *Buffer) Peek() (p Packet, ok bool, err error) {
 // error is io.EOF when r ends between two packets and io.ErrUnexpectedEOF when
 // it ends within one.
 func (b *Buffer) ReadPacket(r io.Reader) (Packet, error) {
+	var readErr error
 	for {
 		p, ok, err := b.Next()
 		if ok || err != nil {
 			return p, err
 		}
-		if _, err := b.ReadFrom1(r); err != nil {
-			if err == io.EOF && b.Len() > 0 {
-				err = io.ErrUnexpectedEOF
+		// A read may bring a packet and an error at once: the packet comes first.
+		if readErr != nil {
+			if readErr == io.EOF && b.Len() > 0 {
+				readErr = io.ErrUnexpectedEOF
 			}
-			return Packet{}, err
+			return Packet{}, readErr
 		}
+		_, readErr = b.ReadFrom1(r)
 	}
 }
 
@@ -170,9 +173,23 @@ func (b *Buffer) makeRoom(n int) {
 		b.start, b.end = 0, unread
 		return
 	}
-	grown := make([]byte, max(minBuffer, 2*unread, unread+n))
+	grown := make([]byte, max(minBuffer, b.growth(), unread+n))
 	copy(grown, b.Bytes())
 	b.buf, b.start, b.end = grown, 0, unread
+}
+
+// growth returns the size of the next array: twice what has arrived, or the size
+// of the packet that has begun when a quarter of it has arrived. So the array of
+// a full body chunk has just its size and is kept for the next one.
+func (b *Buffer) growth() int {
+	unread := b.Bytes()
+	if len(unread) >= headerSize {
+		have, n := uint64(len(unread)), headerSize+uint64(binary.BigEndian.Uint32(unread))
+		if have < n && n < 4*have {
+			return int(n)
+		}
+	}
+	return 2 * len(unread)
 }
 
 // guess says what a stream that is no milter stream looks like: scanners and

@@ -190,8 +190,8 @@ func (m Quarantine) Append(dst []byte) []byte {
 }
 
 // Decode returns the message in p. It is as strict as the strictest MTA: a
-// payload where none belongs, a missing NUL or an SMTP reply out of form is an
-// error that names the reply and the fault.
+// payload where none belongs, a missing NUL, an empty name, path or reason, or an
+// SMTP reply out of form is an error that names the reply and the fault.
 func Decode(p protocol.Packet) (Message, error) {
 	payload := p.Payload
 	switch r := protocol.Reply(p.Letter); r {
@@ -205,17 +205,17 @@ func Decode(p protocol.Packet) (Message, error) {
 	case protocol.ReplyNegotiate:
 		return decodeNegotiate(payload)
 	case protocol.ReplyReplyCode:
-		s, err := decodeStrings(r, payload, 1, 1)
+		s, err := decodeStrings(r, payload, 1, 1, "text")
 		if err != nil {
 			return nil, err
 		}
 		smtp, err := parseWire(s[0])
 		if err != nil {
-			return nil, malformed(r, payload, err.Error())
+			return nil, malformed(r, payload, strings.TrimPrefix(err.Error(), "reply: "))
 		}
 		return ReplyCode{smtp}, nil
 	case protocol.ReplyAddHeader:
-		s, err := decodeStrings(r, payload, 2, 2)
+		s, err := decodeStrings(r, payload, 2, 2, "name")
 		if err != nil {
 			return nil, err
 		}
@@ -225,7 +225,7 @@ func Decode(p protocol.Packet) (Message, error) {
 			return nil, malformed(r, payload, "has no index")
 		}
 		index := binary.BigEndian.Uint32(payload)
-		s, err := decodeStrings(r, payload[4:], 2, 2)
+		s, err := decodeStrings(r, payload[4:], 2, 2, "name")
 		if err != nil {
 			return nil, err
 		}
@@ -234,7 +234,7 @@ func Decode(p protocol.Packet) (Message, error) {
 		}
 		return ChangeHeader{index, s[0], s[1]}, nil
 	case protocol.ReplyChangeFrom, protocol.ReplyAddRecipientParameters:
-		s, err := decodeStrings(r, payload, 1, 2)
+		s, err := decodeStrings(r, payload, 1, 2, "path")
 		if err != nil {
 			return nil, err
 		}
@@ -244,13 +244,13 @@ func Decode(p protocol.Packet) (Message, error) {
 		}
 		return AddRecipient{s[0], s[1]}, nil
 	case protocol.ReplyAddRecipient:
-		s, err := decodeStrings(r, payload, 1, 1)
+		s, err := decodeStrings(r, payload, 1, 1, "path")
 		if err != nil {
 			return nil, err
 		}
 		return AddRecipient{Path: s[0]}, nil
 	case protocol.ReplyDeleteRecipient:
-		s, err := decodeStrings(r, payload, 1, 1)
+		s, err := decodeStrings(r, payload, 1, 1, "path")
 		if err != nil {
 			return nil, err
 		}
@@ -258,7 +258,7 @@ func Decode(p protocol.Packet) (Message, error) {
 	case protocol.ReplyReplaceBody:
 		return ReplaceBody{payload}, nil
 	case protocol.ReplyQuarantine:
-		s, err := decodeStrings(r, payload, 1, 1)
+		s, err := decodeStrings(r, payload, 1, 1, "reason")
 		if err != nil {
 			return nil, err
 		}
@@ -297,14 +297,18 @@ func decodeNegotiate(payload []byte) (Message, error) {
 }
 
 // decodeStrings splits payload into between least and most strings that end
-// with NUL.
-func decodeStrings(r protocol.Reply, payload []byte, least, most int) ([]string, error) {
+// with NUL. The first one is called what and may not be empty: libmilter does
+// not send it so (smfi.c), and Sendmail drops such a packet without a word.
+func decodeStrings(r protocol.Reply, payload []byte, least, most int, what string) ([]string, error) {
 	if len(payload) == 0 || payload[len(payload)-1] != 0 {
 		return nil, malformed(r, payload, "does not end with NUL")
 	}
 	s := strings.Split(string(payload[:len(payload)-1]), "\x00")
 	if len(s) < least || len(s) > most {
 		return nil, malformed(r, payload, fmt.Sprintf("has %d strings", len(s)))
+	}
+	if s[0] == "" {
+		return nil, malformed(r, payload, "has no "+what)
 	}
 	return s, nil
 }

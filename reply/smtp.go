@@ -1,6 +1,7 @@
 package reply
 
 import (
+	"errors"
 	"fmt"
 	"strconv"
 	"strings"
@@ -29,20 +30,17 @@ type SMTP struct {
 
 // NewSMTP returns the reply with the given parts, or an error that names the
 // part that cannot be sent: a code outside 400 to 599, an extended code that is
-// malformed or of another class, a line above 980 bytes, more than 32 lines, a
-// NUL, or a CR that is not part of a CRLF (which counts as LF). A newline at the
-// end of the text is dropped.
+// malformed or of another class, a line above 980 bytes, more than 32 lines, or a
+// control character other than tab, LF and CRLF. A newline at the end of the text
+// is dropped.
 //
 // A text that begins with an extended code is split from it. When there is none,
 // the unspecific one (4.0.0 or 5.0.0) is put in where one is needed: for several
 // lines, as libmilter does, and for a text that begins with a digit, which
 // Postfix would take for a malformed extended code.
 func NewSMTP(code int, extended, text string) (SMTP, error) {
-	if code < 400 || code > 599 {
-		return SMTP{}, fmt.Errorf("reply: code should be 4XX or 5XX: %d", code)
-	}
-	lines, err := splitLines(text)
-	if err != nil {
+	lines := splitLines(text)
+	if err := check(code, lines); err != nil {
 		return SMTP{}, err
 	}
 	s := SMTP{Code: code, Extended: extended}
@@ -51,7 +49,9 @@ func NewSMTP(code int, extended, text string) (SMTP, error) {
 		if checkExtended(code, first) == nil {
 			s.Extended, lines[0] = first, rest
 			for i := range lines[1:] {
-				lines[i+1] = strings.TrimPrefix(lines[i+1], first+" ")
+				if start, rest, _ := strings.Cut(lines[i+1], " "); start == first {
+					lines[i+1] = rest
+				}
 			}
 		} else if len(lines) > 1 || startsWithDigit(lines[0]) {
 			s.Extended = strconv.Itoa(code/100) + ".0.0"
@@ -73,10 +73,11 @@ func (s SMTP) String() string {
 	if s.IsZero() {
 		return ""
 	}
-	if s.Extended == "" && s.Text == "" {
-		return strconv.Itoa(s.Code)
+	text := strings.ReplaceAll(string(s.appendWire(nil)), "%%", "%")
+	if s.Extended == "" && (s.Text == "" || strings.HasSuffix(s.Text, "\n")) {
+		text = strings.TrimSuffix(text, " ")
 	}
-	return strings.ReplaceAll(string(s.appendWire(nil)), "%%", "%")
+	return text
 }
 
 // appendWire appends s as the payload of a reply code: percent signs are doubled
@@ -102,8 +103,9 @@ func (s SMTP) appendWire(dst []byte) []byte {
 }
 
 // ParseSMTP is the inverse of [SMTP.String]: it reads one or several lines, all
-// with the same code and extended code. A malformed reply is an error that
-// quotes it.
+// with the same code and extended code; a CRLF may end the last one. Nothing is
+// put in, and nothing is dropped but a blank behind the code or the extended code
+// that has no text behind it. A malformed reply is an error that quotes it.
 func ParseSMTP(text string) (SMTP, error) {
 	var code, extended string
 	var out []string
@@ -134,37 +136,50 @@ func ParseSMTP(text string) (SMTP, error) {
 		out = append(out, after)
 	}
 	n, _ := strconv.Atoi(code)
-	s, err := NewSMTP(n, extended, strings.Join(out, "\n"))
-	if err != nil {
-		return SMTP{}, err
+	if err := check(n, out); err != nil {
+		return SMTP{}, fmt.Errorf("%w: in %q", err, text)
 	}
-	s.Extended = extended // also where NewSMTP would put one in
-	return s, nil
+	return SMTP{Code: n, Extended: extended, Text: strings.Join(out, "\n")}, nil
 }
 
-// parseWire reads the payload of a reply code.
+// parseWire reads the payload of a reply code. Postfix wants a blank or a hyphen
+// behind the first code, and behind that a digit only if an extended code of the
+// same class begins there (Postfix milter8.c).
 func parseWire(text string) (SMTP, error) {
 	if strings.Count(text, "%") != 2*strings.Count(text, "%%") {
-		return SMTP{}, fmt.Errorf("reply: single %% in %q", text)
+		return SMTP{}, errors.New("single %")
+	}
+	if len(text) == 3 {
+		return SMTP{}, errors.New("no blank behind the code")
+	}
+	if len(text) > 4 && startsWithDigit(text[4:]) && text[4] != text[0] {
+		return SMTP{}, errors.New("text begins with a digit that is not the class of the code")
 	}
 	return ParseSMTP(strings.ReplaceAll(text, "%%", "%"))
 }
 
-func splitLines(text string) ([]string, error) {
-	text = strings.TrimSuffix(strings.ReplaceAll(text, "\r\n", "\n"), "\n")
-	if i := strings.IndexAny(text, "\x00\r"); i >= 0 {
-		return nil, fmt.Errorf("reply: text should not contain %q: %q", text[i], text)
+// splitLines splits text at LF and CRLF, without a newline at its end.
+func splitLines(text string) []string {
+	return strings.Split(strings.TrimSuffix(strings.ReplaceAll(text, "\r\n", "\n"), "\n"), "\n")
+}
+
+// check says what is wrong with a code and the lines behind it.
+func check(code int, lines []string) error {
+	if code < 400 || code > 599 {
+		return fmt.Errorf("reply: code should be 4XX or 5XX: %d", code)
 	}
-	lines := strings.Split(text, "\n")
 	if len(lines) > MaxLines {
-		return nil, fmt.Errorf("reply: text should have at most %d lines: %d", MaxLines, len(lines))
+		return fmt.Errorf("reply: text should have at most %d lines: %d", MaxLines, len(lines))
 	}
 	for i, line := range lines {
 		if len(line) > MaxLineLength {
-			return nil, fmt.Errorf("reply: line %d of the text should have at most %d bytes: %d: %q...", i+1, MaxLineLength, len(line), line[:40])
+			return fmt.Errorf("reply: line %d of the text should have at most %d bytes: %d: %q...", i+1, MaxLineLength, len(line), line[:40])
+		}
+		if j := strings.IndexFunc(line, isControl); j >= 0 {
+			return fmt.Errorf("reply: line %d of the text should not contain %q: %q", i+1, line[j], line)
 		}
 	}
-	return lines, nil
+	return nil
 }
 
 // checkExtended says what is wrong with an extended code: class "." subject "."
@@ -178,16 +193,22 @@ func checkExtended(code int, extended string) error {
 	if !ok {
 		return fmt.Errorf("reply: detail of extended code is missing: %q", extended)
 	}
-	for name, part := range map[string]string{"subject": subject, "detail": detail} {
-		if len(part) < 1 || len(part) > 3 || !allDigits(part) {
-			return fmt.Errorf("reply: %s of extended code should be a number from 0 to 999: %q", name, extended)
-		}
+	if !isUpToThreeDigits(subject) {
+		return fmt.Errorf("reply: subject of extended code should be a number from 0 to 999: %q", extended)
+	}
+	if !isUpToThreeDigits(detail) {
+		return fmt.Errorf("reply: detail of extended code should be a number from 0 to 999: %q", extended)
 	}
 	if int(class[0]-'0') != code/100 {
 		return fmt.Errorf("reply: extended code should have the class of the code: %d: %q", code, extended)
 	}
 	return nil
 }
+
+// isControl reports whether c may not stand in a line of a reply (RFC 5321
+// section 4.2, textstring). Whether a client takes what is not ASCII is not
+// known here (RFC 6531 section 3.5), so that is let through.
+func isControl(c rune) bool { return c < ' ' && c != '\t' || c == 0x7f }
 
 func allDigits(s string) bool {
 	for _, c := range []byte(s) {
@@ -197,5 +218,7 @@ func allDigits(s string) bool {
 	}
 	return true
 }
+
+func isUpToThreeDigits(s string) bool { return len(s) >= 1 && len(s) <= 3 && allDigits(s) }
 
 func startsWithDigit(s string) bool { return s != "" && allDigits(s[:1]) }
