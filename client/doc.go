@@ -1,0 +1,54 @@
+// Package client serves milter sessions: it listens where an MTA (Sendmail,
+// Postfix) will connect, accepts its connections, and runs one session
+// ([context.ClientContext]) on each.
+//
+//	c := client.New()
+//	c.OnConnectionEstablished(func(ctx *context.ClientContext) {
+//		ctx.OnEnvelopeRecipient(recipient)
+//	})
+//	log.Fatal(c.ListenAndServe("inet:10025@127.0.0.1"))
+//
+// # Configuration
+//
+// A [Client] is made by [New] and configured by its fields: the limits of every
+// session, which are those of [context.Config], and what concerns the sockets.
+// Where to listen is a connection spec, see [ParseSpec]. Nothing may be changed
+// after Listen or Run was called. No state is shared by two clients.
+//
+// # Concurrency and order
+//
+// Each connection has a goroutine of its own. It calls the handlers given to
+// OnConnectionEstablished, in the order they were registered, and then delivers
+// the events of that session one after the other; see package context. Sessions
+// run in parallel, so what handlers share must be safe for that. All methods of
+// Client may be called from any goroutine, handlers included, at any time:
+// before Run, while it runs and after it. No handler is called with a lock
+// held.
+//
+// # Ownership
+//
+// The client owns its listeners, those it was given too, and closes them. It
+// owns every connection it has accepted or was given by [Client.ServeConn], and
+// closes it after the last handler of its session has returned. Only a session
+// that is ended by force loses its connection before.
+//
+// # The end
+//
+// [Client.Shutdown] ends a client without hurting a mail: no connection is
+// accepted any more, idle sessions end at once, the others after the
+// transaction they are in. [Client.Close] ends everything now. Either makes
+// [Client.Run] return nil, and a client that has ended cannot be run again.
+// Nothing here handles signals.
+//
+// # Failures
+//
+// A panic in a handler ends its session only. When the system is short of file
+// descriptors or memory, accepting is tried again until it works. A client never
+// gives up a listener for a fault that can pass.
+//
+// # Security
+//
+// The milter protocol has neither encryption nor authentication: whoever can
+// connect can play MTA. Listen on a unix socket or on a loopback address, or
+// keep others out of the port.
+package client

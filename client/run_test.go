@@ -1,0 +1,383 @@
+package client_test
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/milter-go/milter/client"
+)
+
+// A fakeListener accepts what is sent to it.
+type fakeListener struct {
+	name     string
+	accepted chan net.Conn
+	errs     chan error
+	closed   chan struct{}
+	once     sync.Once
+}
+
+func newFakeListener(name string) *fakeListener {
+	return &fakeListener{name: name, accepted: make(chan net.Conn), errs: make(chan error), closed: make(chan struct{})}
+}
+
+func (l *fakeListener) Accept() (net.Conn, error) {
+	select {
+	case conn := <-l.accepted:
+		return conn, nil
+	case err := <-l.errs:
+		return nil, &net.OpError{Op: "accept", Net: "fake", Addr: l.Addr(), Err: err}
+	case <-l.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (l *fakeListener) Close() error {
+	l.once.Do(func() { close(l.closed) })
+	return nil
+}
+
+func (l *fakeListener) Addr() net.Addr { return &net.UnixAddr{Name: l.name, Net: "unix"} }
+
+// connect returns the MTA's end of a connection that was accepted.
+func (l *fakeListener) connect() *mta {
+	ours, theirs := net.Pipe()
+	l.accepted <- ours
+	return &mta{Conn: theirs}
+}
+
+// offer is connect for a connection that may not be accepted.
+func (l *fakeListener) offer() (m *mta, accepted bool) {
+	ours, theirs := net.Pipe()
+	synctest.Wait()
+	select {
+	case l.accepted <- ours:
+		return &mta{Conn: theirs}, true
+	default:
+		return nil, false
+	}
+}
+
+// newFake returns a client that runs with fake listeners in a synctest bubble.
+func newFake(t *testing.T, names ...string) (c *client.Client, listeners []*fakeListener) {
+	c = client.New()
+	c.Logger = slog.New(slog.DiscardHandler)
+	for _, name := range names {
+		l := newFakeListener(name)
+		listeners = append(listeners, l)
+		c.AddListener(l)
+	}
+	return c, listeners
+}
+
+func TestAcceptBackOff(t *testing.T) {
+	for _, errno := range []syscall.Errno{syscall.EMFILE, syscall.ENFILE, syscall.ENOBUFS, syscall.ENOMEM, syscall.ECONNABORTED} {
+		t.Run(errno.Error(), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				c, l := newFake(t, "/run/s")
+				var reports []string
+				start := time.Now()
+				c.OnError(func(err error) {
+					if !errors.Is(err, errno) {
+						t.Errorf("OnError got %v, want %v", err, errno)
+					}
+					reports = append(reports, fmt.Sprint(time.Since(start), " ", err))
+				})
+				done := make(chan error, 1)
+				go func() { done <- c.Run() }()
+
+				// A fault is taken when accept is tried again.
+				var tries []time.Duration
+				for range 12 {
+					l[0].errs <- os.NewSyscallError("accept4", errno)
+					tries = append(tries, time.Since(start))
+				}
+				synctest.Wait()
+				ms := time.Millisecond
+				want := []time.Duration{0, 5 * ms, 15 * ms, 35 * ms, 75 * ms, 155 * ms, 315 * ms, 635 * ms, 1275 * ms, 2275 * ms, 3275 * ms, 4275 * ms}
+				if diff := cmp.Diff(want, tries); diff != "" {
+					t.Errorf("times of accept (-want +got):\n%s", diff)
+				}
+				text := fmt.Sprintf(` client: cannot accept on "unix:/run/s": accept4: %v`, errno)
+				wantReports := []string{"0s" + text, "1.275s" + text, "2.275s" + text, "3.275s" + text, "4.275s" + text}
+				if diff := cmp.Diff(wantReports, reports); diff != "" {
+					t.Errorf("reports (-want +got):\n%s", diff)
+				}
+
+				l[0].connect().negotiate(t) // the listener was kept
+				before := time.Now()
+				for range 2 {
+					l[0].errs <- os.NewSyscallError("accept4", errno)
+				}
+				if d := time.Since(before); d != 5*ms {
+					t.Errorf("accept rested %v after a connection was accepted; the delay has not begun anew", d)
+				}
+				// Now it rests for 10 ms.
+				c.Close()
+				if err := <-done; err != nil {
+					t.Errorf("Run: %v", err)
+				}
+				if d := time.Since(before); d != 5*ms {
+					t.Errorf("the end waited %v for accept to try again", d-5*ms)
+				}
+			})
+		})
+	}
+}
+
+// Without handler a fault is logged, not more than once a second.
+func TestAcceptFaultIsLogged(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, l := newFake(t, "/run/s")
+		var log lockedBuffer
+		c.Logger = slog.New(slog.NewTextHandler(&log, nil))
+		go c.Run()
+		for range 9 { // at 0, 5, 15, 35, 75, 155, 315, 635 and 1275 ms
+			l[0].errs <- syscall.EMFILE
+		}
+		synctest.Wait()
+		c.Close()
+		if n := strings.Count(log.String(), "too many open files"); n != 2 {
+			t.Errorf("%d lines, want 2:\n%s", n, log.String())
+		}
+	})
+}
+
+// A listener that is broken for good ends the client, but no mail.
+func TestAcceptBroken(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, l := newFake(t, "/run/a", "/run/b")
+		c.OnConnectionEstablished(takeMail)
+		done := make(chan error, 1)
+		go func() { done <- c.Run() }()
+		m := l[0].connect()
+		m.negotiate(t)
+		m.mail(t)
+		l[1].errs <- syscall.EBADF
+		synctest.Wait()
+		select {
+		case <-l[0].closed:
+		default:
+			t.Error("the other listener is open")
+		}
+		select {
+		case err := <-done:
+			t.Errorf("Run has returned within a mail: %v", err)
+		default:
+		}
+		m.endOfMessage(t)
+		if err := <-done; !errors.Is(err, syscall.EBADF) || !strings.Contains(err.Error(), "unix:/run/b") {
+			t.Errorf("Run: %v, want EBADF of the listener", err)
+		}
+		if err := c.Run(); err != nil {
+			t.Errorf("Run of a client that has ended: %v", err)
+		}
+	})
+}
+
+// Timeouts of a given listener are no fault of it.
+func TestAcceptTimeout(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, l := newFake(t, "/run/s")
+		go c.Run()
+		l[0].errs <- os.ErrDeadlineExceeded
+		l[0].connect().negotiate(t)
+		c.Close()
+	})
+}
+
+func TestMaxConnections(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, l := newFake(t, "/run/a", "/run/b")
+		var log lockedBuffer
+		c.Logger = slog.New(slog.NewTextHandler(&log, nil))
+		c.MaxConnections = 2
+		c.OnConnectionEstablished(takeMail)
+		done := make(chan error, 1)
+		go func() { done <- c.Run() }()
+
+		first, second := l[0].connect(), l[0].connect()
+		first.negotiate(t)
+		second.negotiate(t)
+		if _, accepted := l[0].offer(); accepted {
+			t.Error("accept goes on at the limit")
+		}
+		// The other listener was in accept before the limit was reached. What it
+		// takes has to wait as well.
+		third, accepted := l[1].offer()
+		if !accepted {
+			t.Fatal("not accepted")
+		}
+		synctest.Wait()
+		if n := c.NumberOfProcessingSessions(); n != 2 {
+			t.Errorf("%d sessions, want 2", n)
+		}
+		if _, accepted := l[1].offer(); accepted {
+			t.Error("accept goes on at the limit")
+		}
+		// Sessions that run are not hindered.
+		first.mail(t)
+		first.endOfMessage(t)
+
+		before := time.Now()
+		first.Close()
+		third.negotiate(t)
+		second.Close()
+		fourth, accepted := l[0].offer()
+		if !accepted {
+			t.Fatal("not accepted below the limit")
+		}
+		fourth.negotiate(t)
+		if d := time.Since(before); d != 0 {
+			t.Errorf("a free place was taken after %v, want at once", d)
+		}
+		if n := strings.Count(log.String(), "limit=2"); n != 2 {
+			t.Errorf("%d log lines about the limit, want one of each listener:\n%s", n, log.String())
+		}
+
+		// A waiting connection does not hinder the end.
+		fifth, accepted := l[1].offer()
+		if !accepted {
+			t.Fatal("not accepted")
+		}
+		if err := c.Shutdown(t.Context()); err != nil {
+			t.Errorf("Shutdown: %v", err)
+		}
+		fifth.hungUp(t)
+		if err := <-done; err != nil {
+			t.Errorf("Run: %v", err)
+		}
+	})
+}
+
+// Connections above the limit wait in the backlog of a real socket.
+func TestMaxConnectionsBacklog(t *testing.T) {
+	c := newClient(t)
+	c.MaxConnections = 1
+	run(t, c)
+	const n = 20
+	var group sync.WaitGroup
+	for range n {
+		m := dial(t, c.Addrs()[0])
+		group.Go(func() {
+			m.negotiate(t)
+			if got := c.NumberOfProcessingSessions(); got != 1 {
+				t.Errorf("%d sessions, want 1", got)
+			}
+			m.Close()
+		})
+	}
+	group.Wait()
+}
+
+// ServeConn does not wait, but what it serves counts.
+func TestMaxConnectionsServeConn(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, l := newFake(t, "/run/s")
+		c.MaxConnections = 1
+		for range 2 {
+			ours, theirs := net.Pipe()
+			go c.ServeConn(ours)
+			(&mta{Conn: theirs}).negotiate(t)
+		}
+		go c.Run()
+		if _, accepted := l[0].offer(); accepted {
+			t.Error("a connection was accepted above the limit")
+		}
+		c.Close()
+	})
+}
+
+func TestKeepAliveAndNoDelay(t *testing.T) {
+	c := newClient(t)
+	c.SetConnectionSpec("")
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	wrapped := &recordingListener{Listener: l, conns: make(chan net.Conn, 1)}
+	c.SetListener(wrapped)
+	run(t, c)
+	dial(t, c.Addrs()[0]).negotiate(t)
+	raw, err := (<-wrapped.conns).(syscall.Conn).SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := raw.Control(func(fd uintptr) {
+		for name, option := range map[string][2]int{
+			"SO_KEEPALIVE": {syscall.SOL_SOCKET, syscall.SO_KEEPALIVE},
+			"TCP_NODELAY":  {syscall.IPPROTO_TCP, syscall.TCP_NODELAY},
+		} {
+			if v, err := syscall.GetsockoptInt(int(fd), option[0], option[1]); v == 0 || err != nil {
+				t.Errorf("%s is %d, %v; want it set", name, v, err)
+			}
+		}
+	}); err != nil {
+		t.Fatal(err)
+	}
+}
+
+type recordingListener struct {
+	net.Listener
+	conns chan net.Conn
+}
+
+func (l *recordingListener) Accept() (net.Conn, error) {
+	conn, err := l.Listener.Accept()
+	if err == nil {
+		l.conns <- conn
+	}
+	return conn, err
+}
+
+// In a process that has no file descriptor left a connection waits, and is served
+// as soon as there is one.
+func TestOutOfFiles(t *testing.T) {
+	c := newClient(t)
+	errs := make(chan error, 1)
+	c.OnError(func(err error) { errs <- err })
+	run(t, c)
+	dial(t, c.Addrs()[0]).negotiate(t)
+
+	var limit syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+		t.Fatal(err)
+	}
+	low := limit
+	low.Cur = 100
+	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &low); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
+			t.Error(err)
+		}
+	}()
+	var files []*os.File
+	for {
+		f, err := os.Open(os.DevNull)
+		if err != nil {
+			break
+		}
+		files = append(files, f)
+	}
+	files[0].Close() // for the MTA's end
+	m := dial(t, c.Addrs()[0])
+	if err := <-errs; !errors.Is(err, syscall.EMFILE) {
+		t.Errorf("OnError got %v, want EMFILE", err)
+	}
+	for _, f := range files[1:] {
+		f.Close()
+	}
+	m.negotiate(t)
+}

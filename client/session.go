@@ -1,0 +1,153 @@
+package client
+
+import (
+	stdcontext "context"
+	"fmt"
+	"net"
+	"runtime/debug"
+
+	"github.com/milter-go/milter/context"
+)
+
+// A session is a connection that is served. One that follows another session on
+// the same connection takes its place.
+type session struct {
+	conn net.Conn
+	ctx  *context.ClientContext // guarded by Client.mu once the session is added
+}
+
+// ServeConn serves one connection and closes it. It returns when the session has
+// ended: nil if an MTA ended it as it should or Shutdown did, otherwise the error
+// that ended it. After Shutdown or Close the connection is closed and the error
+// is ErrClosed. Neither Listen nor Run is needed.
+func (c *Client) ServeConn(conn net.Conn) error {
+	s := c.newSession(conn)
+	if _, err := c.add(s, false); err != nil {
+		s.refuse()
+		return err
+	}
+	return c.serve(s)
+}
+
+func (c *Client) newSession(conn net.Conn) *session {
+	config := c.Config
+	config.ID = c.ids.Add(1)
+	if config.Parent == nil {
+		config.Parent = stdcontext.Background()
+	}
+	config.Parent = stdcontext.WithValue(config.Parent, clientKey{}, c)
+	if config.ProcessingSessions == nil {
+		config.ProcessingSessions = c.NumberOfProcessingSessions
+	}
+	return &session{conn, context.New(conn, config)}
+}
+
+// refuse closes the connection of a session that is not added.
+func (s *session) refuse() {
+	abandon(s.ctx, s.conn)
+	s.conn.Close()
+}
+
+// add makes s one of the sessions that are served. It does not when there is no
+// room and there has to be.
+func (c *Client) add(s *session, needsRoom bool) (added bool, err error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	switch {
+	case c.closed:
+		return false, ErrClosed
+	case needsRoom && c.full():
+		return false, nil
+	}
+	c.sessions[s] = struct{}{}
+	return true, nil
+}
+
+// remove is the end of s.
+func (c *Client) remove(s *session) {
+	s.conn.Close()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.sessions, s)
+	c.freed.Broadcast()
+	if c.closed && len(c.sessions) == 0 {
+		close(c.drained)
+	}
+}
+
+// follow lets ctx take the place of the session before it.
+func (c *Client) follow(s *session, ctx *context.ClientContext) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return false
+	}
+	s.ctx = ctx
+	return true
+}
+
+// serve runs a session, and those that follow it on the same connection.
+func (c *Client) serve(s *session) error {
+	defer c.remove(s)
+	for ctx := s.ctx; ; {
+		ctx.SetSocketAddress(s.conn.RemoteAddr())
+		if err := c.establish(ctx); err != nil {
+			abandon(ctx, s.conn)
+			return err
+		}
+		if err := ctx.Serve(s.conn); err != nil {
+			return err
+		}
+		if ctx = ctx.Next(); ctx == nil {
+			return nil
+		}
+		if !c.follow(s, ctx) {
+			abandon(ctx, s.conn)
+			return nil
+		}
+	}
+}
+
+// establish calls the OnConnectionEstablished handlers.
+func (c *Client) establish(ctx *context.ClientContext) error {
+	c.mu.Lock()
+	handlers := c.established
+	c.mu.Unlock()
+	err := protect(func() {
+		for _, h := range handlers {
+			h(ctx)
+		}
+	})
+	if err == nil {
+		return nil
+	}
+	err = fmt.Errorf("client: OnConnectionEstablished: %w", err)
+	c.reportTo(ctx.Logger(), err)
+	return err
+}
+
+// abandon ends a session that is not served. Its OnFinished handlers run.
+func abandon(ctx *context.ClientContext, conn net.Conn) {
+	_ = ctx.Close()
+	_ = ctx.Serve(conn)
+}
+
+// A panicError is a handler's panic.
+type panicError struct {
+	value any
+	stack []byte
+}
+
+func (e *panicError) Error() string { return fmt.Sprintf("%v: %v", context.ErrPanic, e.value) }
+func (e *panicError) Unwrap() error { return context.ErrPanic }
+
+// protect calls f and returns its panic as a *panicError.
+func protect(f func()) (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			err = &panicError{v, debug.Stack()}
+		}
+	}()
+	f()
+	return nil
+}
