@@ -202,6 +202,17 @@ func (c *Client) SetListener(l net.Listener) { c.give(l, true) }
 // AddListener is like [Client.SetListener] and keeps the listeners given before.
 func (c *Client) AddListener(l net.Listener) { c.give(l, false) }
 
+// Listener returns the first listener that the client was given; nil if there is
+// none.
+func (c *Client) Listener() net.Listener {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if len(c.given) == 0 {
+		return nil
+	}
+	return c.given[0].Listener
+}
+
 func (c *Client) give(l net.Listener, replace bool) {
 	given := &listener{Listener: l, addr: l.Addr()}
 	c.mu.Lock()

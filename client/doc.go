@@ -38,7 +38,7 @@
 // accepted any more, idle sessions end at once, the others after the
 // transaction they are in. [Client.Close] ends everything now. Either makes
 // [Client.Run] return nil, and a client that has ended cannot be run again.
-// Nothing here handles signals.
+// Signals are handled only if [Client.ShutdownOnSignal] asks for it.
 //
 // # Failures
 //

@@ -135,7 +135,7 @@ func (c *Client) listen(s Spec) (*listener, error) {
 	l, err := config.Listen(c.stop, s.Network, s.Address)
 	if err != nil {
 		if dns := (*net.DNSError)(nil); errors.As(err, &dns) {
-			return nil, fmt.Errorf("invalid host address: %q: %w", dns.Name, err)
+			return nil, fmt.Errorf("invalid host address: %q: %w", dns.Name, dns)
 		}
 		return nil, shorten(err)
 	}

@@ -8,17 +8,20 @@ import (
 	"testing"
 )
 
-// On a file system without hard links a rename has to do, which must not replace
-// anything either.
-func TestPublishWithoutHardLinks(t *testing.T) {
+// A socket replaces nothing that has appeared in its place, also on a file system
+// without hard links, where a rename has to do.
+func TestPublish(t *testing.T) {
 	noLinks := func(from, to string) error { return &os.LinkError{Op: "link", Old: from, New: to, Err: syscall.EPERM} }
 	for _, test := range []struct {
 		name string
-		to   string // what is there
+		link func(from, to string) error
+		is   string // what is there
 		want error
 	}{
-		{"free", "", nil},
-		{"taken", "somebody's", syscall.EPERM},
+		{"free", os.Link, "", nil},
+		{"taken", os.Link, "somebody's", syscall.EADDRINUSE},
+		{"free, no links", noLinks, "", nil},
+		{"taken, no links", noLinks, "somebody's", syscall.EPERM},
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			inner, path := filepath.Join(t.TempDir(), "s"), filepath.Join(t.TempDir(), "m.sock")
@@ -26,13 +29,13 @@ func TestPublishWithoutHardLinks(t *testing.T) {
 				t.Fatal(err)
 			}
 			want := "ours"
-			if test.to != "" {
-				want = test.to
-				if err := os.WriteFile(path, []byte(test.to), 0o600); err != nil {
+			if test.is != "" {
+				want = test.is
+				if err := os.WriteFile(path, []byte(test.is), 0o600); err != nil {
 					t.Fatal(err)
 				}
 			}
-			if err := publish(inner, path, noLinks); !errors.Is(err, test.want) {
+			if err := publish(inner, path, test.link); !errors.Is(err, test.want) {
 				t.Errorf("publish: %v, want %v", err, test.want)
 			}
 			if got, err := os.ReadFile(path); string(got) != want {

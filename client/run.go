@@ -102,7 +102,7 @@ func (c *Client) accept(l *listener) error {
 		switch {
 		case err == nil:
 			delay = 0
-			c.start(conn, &limits)
+			c.start(conn)
 			continue
 		case c.stop.Err() != nil:
 			return nil
@@ -146,19 +146,13 @@ func (c *Client) full() bool {
 
 // start serves a connection in a goroutine of its own, as soon as there is room:
 // another listener may have been quicker to use the last place.
-func (c *Client) start(conn net.Conn, limits *throttle) {
+func (c *Client) start(conn net.Conn) {
 	s := c.newSession(conn)
-	for c.awaitRoom(limits) {
-		switch added, err := c.add(s, true); {
-		case added:
-			go c.serve(s)
-			return
-		case err != nil:
-			s.refuse()
-			return
-		}
+	if err := c.add(s, true); err != nil {
+		s.refuse()
+		return
 	}
-	s.refuse()
+	go c.serve(s)
 }
 
 // canPass reports whether accept may work again after err: when the system is

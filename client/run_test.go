@@ -196,108 +196,6 @@ func TestAcceptTimeout(t *testing.T) {
 	})
 }
 
-func TestMaxConnections(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c, l := newFake(t, "/run/a", "/run/b")
-		var log lockedBuffer
-		c.Logger = slog.New(slog.NewTextHandler(&log, nil))
-		c.MaxConnections = 2
-		c.OnConnectionEstablished(takeMail)
-		done := make(chan error, 1)
-		go func() { done <- c.Run() }()
-
-		first, second := l[0].connect(), l[0].connect()
-		first.negotiate(t)
-		second.negotiate(t)
-		if _, accepted := l[0].offer(); accepted {
-			t.Error("accept goes on at the limit")
-		}
-		// The other listener was in accept before the limit was reached. What it
-		// takes has to wait as well.
-		third, accepted := l[1].offer()
-		if !accepted {
-			t.Fatal("not accepted")
-		}
-		synctest.Wait()
-		if n := c.NumberOfProcessingSessions(); n != 2 {
-			t.Errorf("%d sessions, want 2", n)
-		}
-		if _, accepted := l[1].offer(); accepted {
-			t.Error("accept goes on at the limit")
-		}
-		// Sessions that run are not hindered.
-		first.mail(t)
-		first.endOfMessage(t)
-
-		before := time.Now()
-		first.Close()
-		third.negotiate(t)
-		second.Close()
-		fourth, accepted := l[0].offer()
-		if !accepted {
-			t.Fatal("not accepted below the limit")
-		}
-		fourth.negotiate(t)
-		if d := time.Since(before); d != 0 {
-			t.Errorf("a free place was taken after %v, want at once", d)
-		}
-		if n := strings.Count(log.String(), "limit=2"); n != 2 {
-			t.Errorf("%d log lines about the limit, want one of each listener:\n%s", n, log.String())
-		}
-
-		// A waiting connection does not hinder the end.
-		fifth, accepted := l[1].offer()
-		if !accepted {
-			t.Fatal("not accepted")
-		}
-		if err := c.Shutdown(t.Context()); err != nil {
-			t.Errorf("Shutdown: %v", err)
-		}
-		fifth.hungUp(t)
-		if err := <-done; err != nil {
-			t.Errorf("Run: %v", err)
-		}
-	})
-}
-
-// Connections above the limit wait in the backlog of a real socket.
-func TestMaxConnectionsBacklog(t *testing.T) {
-	c := newClient(t)
-	c.MaxConnections = 1
-	run(t, c)
-	const n = 20
-	var group sync.WaitGroup
-	for range n {
-		m := dial(t, c.Addrs()[0])
-		group.Go(func() {
-			m.negotiate(t)
-			if got := c.NumberOfProcessingSessions(); got != 1 {
-				t.Errorf("%d sessions, want 1", got)
-			}
-			m.Close()
-		})
-	}
-	group.Wait()
-}
-
-// ServeConn does not wait, but what it serves counts.
-func TestMaxConnectionsServeConn(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c, l := newFake(t, "/run/s")
-		c.MaxConnections = 1
-		for range 2 {
-			ours, theirs := net.Pipe()
-			go c.ServeConn(ours)
-			(&mta{Conn: theirs}).negotiate(t)
-		}
-		go c.Run()
-		if _, accepted := l[0].offer(); accepted {
-			t.Error("a connection was accepted above the limit")
-		}
-		c.Close()
-	})
-}
-
 func TestKeepAliveAndNoDelay(t *testing.T) {
 	c := newClient(t)
 	c.SetConnectionSpec("")
@@ -380,4 +278,41 @@ func TestOutOfFiles(t *testing.T) {
 		f.Close()
 	}
 	m.negotiate(t)
+}
+
+// What goes wrong when a listener is closed is reported, once, and changes
+// nothing.
+func TestListenerCloseFails(t *testing.T) {
+	c, l := newFake(t, "/run/s")
+	var reports []string
+	c.OnError(func(err error) { reports = append(reports, err.Error()) })
+	c.SetListener(failingListener{l[0]})
+	if err := c.Listen(); err != nil {
+		t.Fatal(err)
+	}
+	if err := errors.Join(c.Close(), c.Shutdown(t.Context()), c.Run()); err != nil {
+		t.Error(err)
+	}
+	if diff := cmp.Diff([]string{`client: close listener "unix:/run/s": no space left on device`}, reports); diff != "" {
+		t.Errorf("reports (-want +got):\n%s", diff)
+	}
+}
+
+type failingListener struct{ *fakeListener }
+
+func (l failingListener) Close() error { return syscall.ENOSPC }
+
+// Without a Logger the default one is used.
+func TestDefaultLogger(t *testing.T) {
+	var log lockedBuffer
+	old := slog.Default()
+	defer slog.SetDefault(old)
+	slog.SetDefault(slog.New(slog.NewTextHandler(&log, nil)))
+	c, l := newFake(t, "/run/s")
+	c.Logger = nil
+	c.SetListener(failingListener{l[0]})
+	c.Close()
+	if !strings.Contains(log.String(), "no space left on device") {
+		t.Errorf("the log is %q", log.String())
+	}
 }

@@ -17,12 +17,12 @@ type session struct {
 }
 
 // ServeConn serves one connection and closes it. It returns when the session has
-// ended: nil if an MTA ended it as it should or Shutdown did, otherwise the error
-// that ended it. After Shutdown or Close the connection is closed and the error
-// is ErrClosed. Neither Listen nor Run is needed.
+// ended: nil if the MTA ended it, by quit or by hanging up, or Shutdown did,
+// otherwise the error that ended it. After Shutdown or Close the connection is
+// closed and the error is ErrClosed. Neither Listen nor Run is needed.
 func (c *Client) ServeConn(conn net.Conn) error {
 	s := c.newSession(conn)
-	if _, err := c.add(s, false); err != nil {
+	if err := c.add(s, false); err != nil {
 		s.refuse()
 		return err
 	}
@@ -48,19 +48,18 @@ func (s *session) refuse() {
 	s.conn.Close()
 }
 
-// add makes s one of the sessions that are served. It does not when there is no
-// room and there has to be.
-func (c *Client) add(s *session, needsRoom bool) (added bool, err error) {
+// add makes s one of the sessions that are served; it may wait for room.
+func (c *Client) add(s *session, wait bool) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	switch {
-	case c.closed:
-		return false, ErrClosed
-	case needsRoom && c.full():
-		return false, nil
+	for wait && c.full() {
+		c.freed.Wait()
+	}
+	if c.closed {
+		return ErrClosed
 	}
 	c.sessions[s] = struct{}{}
-	return true, nil
+	return nil
 }
 
 // remove is the end of s.

@@ -5,17 +5,19 @@ package client
 import (
 	"os"
 	"syscall"
+
+	"golang.org/x/sys/unix"
 )
 
 // maxUnixPath is the longest path of a unix socket, in bytes: sun_path less its
 // NUL.
-const maxUnixPath = len(syscall.RawSockaddrUnix{}.Path) - 1
+const maxUnixPath = len(unix.RawSockaddrUnix{}.Path) - 1
 
 // setBacklog sets how many connections may wait to be accepted. A second
 // listen(2) is the way to do that on a socket that listens already.
 func setBacklog(socket syscall.RawConn, backlog int) error {
 	var err error
-	if controlErr := socket.Control(func(fd uintptr) { err = syscall.Listen(int(fd), backlog) }); controlErr != nil {
+	if controlErr := socket.Control(func(fd uintptr) { err = unix.Listen(int(fd), backlog) }); controlErr != nil {
 		return controlErr
 	}
 	return err
@@ -24,6 +26,6 @@ func setBacklog(socket syscall.RawConn, backlog int) error {
 // tryLock locks a file or directory until it is closed. It returns false while
 // somebody else has the lock.
 func tryLock(f *os.File) bool {
-	err := syscall.Flock(int(f.Fd()), syscall.LOCK_EX|syscall.LOCK_NB)
-	return err != syscall.EWOULDBLOCK && err != syscall.EINTR
+	err := unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	return err != unix.EWOULDBLOCK && err != unix.EINTR
 }

@@ -80,8 +80,8 @@ func (c *Client) listenUnix(path string) (_ *listener, err error) {
 	if err != nil {
 		return nil, shorten(err)
 	}
-	// The name that package net knows is gone soon, and closing must not remove
-	// what somebody else has put at path.
+	// The name that package net knows is gone soon. It must not remove what may
+	// have that name then.
 	bound.(*net.UnixListener).SetUnlinkOnClose(false)
 	defer func() {
 		if err != nil {

@@ -1,0 +1,8 @@
+//go:build !unix
+
+package main
+
+import "os/exec"
+
+// killGroup does nothing: only cmd itself is killed.
+func killGroup(*exec.Cmd) {}
