@@ -14,6 +14,23 @@ import (
 type decision struct {
 	status protocol.Status
 	smtp   reply.SMTP
+	silent bool // the MTA awaited no answer and does not know of it yet
+}
+
+// concerns reports whether a command of a message that comes in phase p, where
+// the decision was made, can be one of the message that was decided. A new
+// message begins with MAIL. If that was negotiated away, it begins with a
+// command that steps back, or, once the MTA knows the decision, with any that
+// does not go forward.
+func (d *decision) concerns(c protocol.Command, p phase, steps option.Step) bool {
+	to, ok := messagePhase(c)
+	switch {
+	case !ok || to == phaseEnvelopeFrom:
+		return false
+	case !steps.Has(option.StepNoEnvelopeFrom):
+		return true
+	}
+	return to > p || to == p && d.silent
 }
 
 // NegotiateResponse answers a negotiation whose handler returned StatusProgress.
@@ -21,13 +38,15 @@ type decision struct {
 // [ClientContext.OnNegotiate] for the statuses.
 func (ctx *ClientContext) NegotiateResponse(o option.Option, macros *option.MacroRequests, status protocol.Status) error {
 	ctx.mu.Lock()
-	if n := ctx.negotiation; n != nil {
+	if n := ctx.negotiation; n != nil && status != protocol.StatusProgress {
 		n.proposal = o
 		n.macros = option.MacroRequests{}
 		n.macros.Merge(macros)
 	}
+	err := ctx.respondLocked(protocol.CommandNegotiate, 0, status)
 	ctx.mu.Unlock()
-	return ctx.respond(protocol.CommandNegotiate, status)
+	ctx.drive()
+	return err
 }
 
 // ConnectResponse answers a connect event. Like every Response call it may be
@@ -141,6 +160,11 @@ func (ctx *ClientContext) payForPanic(c protocol.Command, debt uint64, err error
 		ctx.payInstead(c, ctx.config.PanicStatus)
 	}
 	ctx.end(err)
+	if ctx.cause != err && len(ctx.handlers.error) > 0 {
+		// The answer has ended the session, or it had ended before: the panic is
+		// not the cause, but OnError is told of it all the same.
+		ctx.later(func() { ctx.reportError(err) })
+	}
 }
 
 // payInstead answers in place of a handler that did not. The changes it has made
@@ -149,6 +173,12 @@ func (ctx *ClientContext) payInstead(c protocol.Command, status protocol.Status)
 	half := ctx.out.written
 	ctx.out = changes{}
 	ctx.quarantineReason = ""
+	if ctx.result != nil && !half {
+		ctx.result.AddedHeaders, ctx.result.RemovedHeaders = nil, nil
+	}
+	if c == protocol.CommandNegotiate && status != protocol.StatusReject {
+		status = protocol.StatusTemporaryFailure // the others would ask for no event: all mail would pass unseen
+	}
 	if status == protocol.StatusDefault || half && status != protocol.StatusReject && status != protocol.StatusDiscard {
 		status = protocol.StatusTemporaryFailure
 	}
@@ -164,6 +194,7 @@ func (ctx *ClientContext) pay(c protocol.Command, status protocol.Status) error 
 		return ctx.payNegotiation(status)
 	case protocol.CommandAbort:
 		ctx.settle(c, protocol.StatusAbort)
+		ctx.endIfDrained()
 		return nil
 	}
 	var fault error
@@ -171,8 +202,8 @@ func (ctx *ClientContext) pay(c protocol.Command, status protocol.Status) error 
 		fault = fmt.Errorf("%w: %v at %v; answered with continue", ErrInvalidStatus, status, c)
 		status = protocol.StatusContinue
 	}
-	a := decision{status, ctx.smtp}
 	silent := ctx.option.Steps.Has(noReplyStep(c)) && noReplyStep(c) != 0
+	a := decision{status, ctx.smtp, silent}
 	if !silent {
 		if err := ctx.write(ctx.appendAnswer(c, a)); err != nil {
 			return err
@@ -210,6 +241,7 @@ func (ctx *ClientContext) repeat(c protocol.Command, d *decision) {
 	}
 	if c == protocol.CommandEndOfMessage {
 		ctx.decision, ctx.phase = nil, phaseEndOfMessage
+		ctx.endIfDrained()
 	}
 }
 
@@ -222,7 +254,7 @@ func (ctx *ClientContext) settle(c protocol.Command, status protocol.Status) {
 	ctx.owed = 0
 	ctx.smtp = reply.SMTP{}
 	ctx.out.reset()
-	ctx.stopTimers()
+	ctx.stopTimers(errMessageEnded)
 	ctx.active()
 }
 
@@ -230,10 +262,8 @@ func (ctx *ClientContext) settle(c protocol.Command, status protocol.Status) {
 func allowed(c protocol.Command, status protocol.Status) bool {
 	switch status {
 	case protocol.StatusDefault, protocol.StatusNotChange, protocol.StatusContinue,
-		protocol.StatusReject, protocol.StatusTemporaryFailure:
+		protocol.StatusReject, protocol.StatusTemporaryFailure, protocol.StatusNoReply:
 		return true
-	case protocol.StatusNoReply:
-		return c != protocol.CommandEndOfMessage
 	case protocol.StatusAccept:
 		return c != protocol.CommandUnknown
 	case protocol.StatusDiscard:
@@ -266,7 +296,7 @@ func ends(c protocol.Command, status protocol.Status) bool {
 // that wait and the quarantine, then the reply.
 func (ctx *ClientContext) appendAnswer(c protocol.Command, a decision) []byte {
 	dst := ctx.buf[:0]
-	if c == protocol.CommandEndOfMessage && ctx.inMessage {
+	if c == protocol.CommandEndOfMessage {
 		dst = ctx.out.appendTo(dst)
 		if ctx.quarantineReason != "" {
 			dst = reply.Quarantine{Reason: ctx.quarantineReason}.Append(dst)

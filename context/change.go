@@ -38,14 +38,14 @@ func (c *changes) reset() { *c = changes{} }
 //
 // Like every change it is legal only while a reply to end-of-message is due, by
 // any goroutine, and only if its action was negotiated. The error is
-// ErrInvalidArgument, ErrInvalidState, ErrInvalidAction or ErrFinished; then
-// nothing was sent.
-func (ctx *ClientContext) AddHeader(name, value string) error {
+// ErrInvalidArgument, ErrInvalidState, ErrInvalidAction, ErrNoReplyDue or
+// ErrFinished; then nothing was sent.
+func (d due) AddHeader(name, value string) error {
 	value, err := checkHeader(name, value)
 	if err != nil {
 		return fmt.Errorf("%w: add header: %s", ErrInvalidArgument, err)
 	}
-	return ctx.change("add header", option.ActionAddHeaders, reply.AddHeader{Name: name, Value: value}, func(r *MessageResult) {
+	return d.change("add header", option.ActionAddHeaders, reply.AddHeader{Name: name, Value: value}, func(r *MessageResult) {
 		r.AddedHeaders = append(r.AddedHeaders, protocol.Header{Name: name, Value: value})
 	})
 }
@@ -53,7 +53,7 @@ func (ctx *ClientContext) AddHeader(name, value string) error {
 // InsertHeader adds a header field at a place: 0 is above all others, 1 below
 // the first one, which is the MTA's own Received field; beyond the end is the
 // end. See [ClientContext.AddHeader] for the rest.
-func (ctx *ClientContext) InsertHeader(index int, name, value string) error {
+func (d due) InsertHeader(index int, name, value string) error {
 	value, err := checkHeader(name, value)
 	if err == nil {
 		err = checkIndex(index)
@@ -61,7 +61,7 @@ func (ctx *ClientContext) InsertHeader(index int, name, value string) error {
 	if err != nil {
 		return fmt.Errorf("%w: insert header: %s", ErrInvalidArgument, err)
 	}
-	return ctx.change("insert header", option.ActionAddHeaders, reply.InsertHeader{Index: uint32(index), Name: name, Value: value}, func(r *MessageResult) {
+	return d.change("insert header", option.ActionAddHeaders, reply.InsertHeader{Index: uint32(index), Name: name, Value: value}, func(r *MessageResult) {
 		r.AddedHeaders = append(r.AddedHeaders, protocol.Header{Name: name, Value: value})
 	})
 }
@@ -70,7 +70,7 @@ func (ctx *ClientContext) InsertHeader(index int, name, value string) error {
 // name, in any case; 1 is the first, and 0 means 1. The empty value deletes the
 // field. If there is no such field, it is added. See [ClientContext.AddHeader]
 // for the rest.
-func (ctx *ClientContext) ChangeHeader(name string, index int, value string) error {
+func (d due) ChangeHeader(name string, index int, value string) error {
 	value, err := checkHeader(name, value)
 	if err == nil {
 		err = checkIndex(index)
@@ -78,7 +78,7 @@ func (ctx *ClientContext) ChangeHeader(name string, index int, value string) err
 	if err != nil {
 		return fmt.Errorf("%w: change header: %s", ErrInvalidArgument, err)
 	}
-	return ctx.change("change header", option.ActionChangeHeaders, reply.ChangeHeader{Index: uint32(index), Name: name, Value: value}, func(r *MessageResult) {
+	return d.change("change header", option.ActionChangeHeaders, reply.ChangeHeader{Index: uint32(index), Name: name, Value: value}, func(r *MessageResult) {
 		r.RemovedHeaders = append(r.RemovedHeaders, r.header(name, index))
 		if value != "" {
 			r.AddedHeaders = append(r.AddedHeaders, protocol.Header{Name: name, Value: value})
@@ -89,25 +89,25 @@ func (ctx *ClientContext) ChangeHeader(name string, index int, value string) err
 // DeleteHeader deletes a header field, see [ClientContext.ChangeHeader]. To
 // delete several of one name begin with the last: Postfix counts anew after each
 // deletion, Sendmail does not.
-func (ctx *ClientContext) DeleteHeader(name string, index int) error {
-	return ctx.ChangeHeader(name, index, "")
+func (d due) DeleteHeader(name string, index int) error {
+	return d.ChangeHeader(name, index, "")
 }
 
 // ChangeFrom replaces the envelope sender, "<>" for the null sender. parameters
 // are ESMTP parameters separated by blanks, or "". No CR, LF or NUL is allowed.
 // See [ClientContext.AddHeader] for when it may be called.
-func (ctx *ClientContext) ChangeFrom(from, parameters string) error {
+func (d due) ChangeFrom(from, parameters string) error {
 	if err := checkAddress(from, parameters); err != nil {
 		return fmt.Errorf("%w: change from: %s", ErrInvalidArgument, err)
 	}
-	return ctx.change("change from", option.ActionChangeEnvelopeFrom, reply.ChangeFrom{Path: from, Parameters: parameters}, nil)
+	return d.change("change from", option.ActionChangeEnvelopeFrom, reply.ChangeFrom{Path: from, Parameters: parameters}, nil)
 }
 
 // AddRecipient adds an envelope recipient. parameters are ESMTP parameters
 // separated by blanks, or ""; with them another action is needed
 // (option.ActionAddEnvelopeRecipientParameters). No CR, LF or NUL is allowed. See
 // [ClientContext.AddHeader] for when it may be called.
-func (ctx *ClientContext) AddRecipient(recipient, parameters string) error {
+func (d due) AddRecipient(recipient, parameters string) error {
 	if err := checkAddress(recipient, parameters); err != nil {
 		return fmt.Errorf("%w: add recipient: %s", ErrInvalidArgument, err)
 	}
@@ -115,28 +115,29 @@ func (ctx *ClientContext) AddRecipient(recipient, parameters string) error {
 	if parameters != "" {
 		action = option.ActionAddEnvelopeRecipientParameters
 	}
-	return ctx.change("add recipient", action, reply.AddRecipient{Path: recipient, Parameters: parameters}, nil)
+	return d.change("add recipient", action, reply.AddRecipient{Path: recipient, Parameters: parameters}, nil)
 }
 
 // DeleteRecipient removes an envelope recipient. Both MTAs compare it with the
 // recipient as the client gave it, case and all, with or without angle brackets.
 // No CR, LF or NUL is allowed. See [ClientContext.AddHeader] for when it may be
 // called.
-func (ctx *ClientContext) DeleteRecipient(recipient string) error {
+func (d due) DeleteRecipient(recipient string) error {
 	if err := checkAddress(recipient, ""); err != nil {
 		return fmt.Errorf("%w: delete recipient: %s", ErrInvalidArgument, err)
 	}
-	return ctx.change("delete recipient", option.ActionDeleteEnvelopeRecipient, reply.DeleteRecipient{Path: recipient}, nil)
+	return d.change("delete recipient", option.ActionDeleteEnvelopeRecipient, reply.DeleteRecipient{Path: recipient}, nil)
 }
 
 // ReplaceBody replaces the body of the mail; several calls add up to one body.
 // No bytes at all make the body empty. Lines should end in CRLF. body may be
 // reused when the call has returned. See [ClientContext.AddHeader] for when it
 // may be called.
-func (ctx *ClientContext) ReplaceBody(body []byte) error {
+func (d due) ReplaceBody(body []byte) error {
+	ctx := d.ctx
 	ctx.mu.Lock()
 	defer ctx.mu.Unlock()
-	if err := ctx.checkChange("replace body", option.ActionChangeBody); err != nil {
+	if err := d.checkChange("replace body", option.ActionChangeBody); err != nil {
 		return err
 	}
 	ctx.out.replacing = true
@@ -156,13 +157,18 @@ func (ctx *ClientContext) ReplaceBody(body []byte) error {
 // It is sent just before the reply; a second call replaces the reason. reason
 // must not be empty and must not contain CR, LF or NUL. See
 // [ClientContext.AddHeader] for when it may be called.
-func (ctx *ClientContext) Quarantine(reason string) error {
-	if err := checkText("reason", reason); err != nil {
+func (d due) Quarantine(reason string) error {
+	ctx := d.ctx
+	err := checkText("reason", reason)
+	if err == nil {
+		err = checkSize(len(reason) + 1)
+	}
+	if err != nil {
 		return fmt.Errorf("%w: quarantine: %s", ErrInvalidArgument, err)
 	}
 	ctx.mu.Lock()
 	defer ctx.mu.Unlock()
-	if err := ctx.checkChange("quarantine", option.ActionQuarantine); err != nil {
+	if err := d.checkChange("quarantine", option.ActionQuarantine); err != nil {
 		return err
 	}
 	ctx.quarantineReason = reason
@@ -188,10 +194,11 @@ func (ctx *ClientContext) SetQuarantineReason(reason string) {
 // longer. It may be called by any goroutine, as often as needed, while that reply
 // is due; elsewhere Sendmail would give up on the milter. See
 // [Config.KeepAlive], which does it by itself.
-func (ctx *ClientContext) Progress() error {
+func (d due) Progress() error {
+	ctx := d.ctx
 	ctx.mu.Lock()
 	defer ctx.mu.Unlock()
-	if err := ctx.checkChange("progress", 0); err != nil {
+	if err := d.checkChange("progress", 0); err != nil {
 		return err
 	}
 	return ctx.writeProgress()
@@ -212,21 +219,25 @@ func (ctx *ClientContext) writeProgress() error {
 
 // change sends a change that is no body: it waits for the reply, or for the
 // packet buffer to be full.
-func (ctx *ClientContext) change(operation string, action option.Action, m reply.Message, record func(*MessageResult)) error {
+func (d due) change(operation string, action option.Action, m reply.Message, record func(*MessageResult)) error {
+	ctx := d.ctx
 	ctx.mu.Lock()
 	defer ctx.mu.Unlock()
-	if err := ctx.checkChange(operation, action); err != nil {
-		return err
-	}
 	to := &ctx.out.before
 	if ctx.out.replacing {
 		to = &ctx.out.after
 	}
 	start := len(*to)
 	*to = m.Append(*to)
-	if size := len(*to) - start - 5; size > protocol.MaxChunk {
+	var err error
+	if fault := checkSize(len(*to) - start - 5); fault != nil {
+		err = fmt.Errorf("%w: %s: %s", ErrInvalidArgument, operation, fault)
+	} else {
+		err = d.checkChange(operation, action)
+	}
+	if err != nil {
 		*to = (*to)[:start]
-		return fmt.Errorf("%w: %s: %d bytes do not fit a packet of %d", ErrInvalidArgument, operation, size, protocol.MaxChunk)
+		return err
 	}
 	if record != nil && ctx.result != nil {
 		record(ctx.result)
@@ -249,13 +260,15 @@ func (ctx *ClientContext) flushAbove(size int) error {
 }
 
 // checkChange reports why a change is not legal now.
-func (ctx *ClientContext) checkChange(operation string, action option.Action) error {
-	switch {
-	case ctx.cause != nil:
-		return fmt.Errorf("%w: %s", ErrFinished, operation)
-	case ctx.owed != protocol.CommandEndOfMessage:
+func (d due) checkChange(operation string, action option.Action) error {
+	ctx := d.ctx
+	if err := d.open(operation); err != nil {
+		return err
+	}
+	if ctx.owed != protocol.CommandEndOfMessage {
 		return fmt.Errorf("%w: %s: <%v>", ErrInvalidState, operation, ctx.state)
-	case !ctx.option.Actions.Has(action):
+	}
+	if !ctx.option.Actions.Has(action) {
 		return fmt.Errorf("%w: %s can only be done with <%v>: <%v>", ErrInvalidAction, operation, action, ctx.option.Actions)
 	}
 	return nil
@@ -286,6 +299,14 @@ func checkHeader(name, value string) (string, error) {
 		}
 		rest = next
 	}
+}
+
+// checkSize refuses a payload that is too long for a packet.
+func checkSize(size int) error {
+	if size > protocol.MaxChunk {
+		return fmt.Errorf("%d bytes do not fit a packet of %d", size, protocol.MaxChunk)
+	}
+	return nil
 }
 
 func checkIndex(index int) error {

@@ -46,7 +46,9 @@ type Config struct {
 	MaxPayload int
 	// KeepAlive is how often a progress is sent by itself while a reply to
 	// end-of-message is due, so that the MTA does not give up on a long scan.
-	// Zero means never. Default: zero.
+	// Sendmail waits 10 s for each packet by default and 300 s in all, Postfix
+	// 300 s for each: something below 10 s suits both. Zero means never. Default:
+	// zero.
 	KeepAlive time.Duration
 	// ReplyTimeout is how long a reply may be due, whether its handler has not
 	// returned or a late reply has not come. After that ReplyTimeoutStatus is
@@ -66,8 +68,8 @@ type Config struct {
 	Logger *slog.Logger
 	// ID is the number of the session, in log lines and by [ClientContext.ID].
 	ID uint64
-	// Parent gives the session's values and ends the session's standard context
-	// with its own. Nil stands for the background.
+	// Parent gives the session its values, and ends the session as Close does when
+	// it ends itself. Nil stands for the background.
 	Parent stdcontext.Context
 	// ProcessingSessions returns how many sessions the owner of this one serves.
 	// Nil stands for none.

@@ -2,6 +2,7 @@ package context
 
 import (
 	stdcontext "context"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -22,22 +23,26 @@ import (
 // so owns the fields above mu. All methods may be called from any goroutine,
 // unless they say otherwise.
 type ClientContext struct {
+	due
+
 	std    stdcontext.Context // done when the session ends
 	cancel stdcontext.CancelCauseFunc
 	config Config // as given; the values that can be set live below mu
 	w      io.Writer
-	conn   atomic.Pointer[net.Conn] // while Serve runs
-	wake   chan struct{}            // ends a wait of Serve, see kick
 
-	in           protocol.Buffer
-	phase        phase
-	partialSince time.Time // when the packet that has begun to come in began
+	leaveParent func() bool              // nil: the parent never ends
+	conn        atomic.Pointer[net.Conn] // while Serve runs
+	wake        chan struct{}            // ends a wait of Serve, see kick
+
+	in    protocol.Buffer
+	phase phase
 
 	mu sync.Mutex // guards what follows; never held while a handler runs or while reading
 
 	handlers handlers
 	running  bool     // somebody delivers events
 	fed      bool     // Feed delivers them, not Serve
+	arrived  []byte   // what Feed has brought
 	pending  []func() // events that come from other goroutines, see later
 	held     bool     // a packet waits for the reply that is due
 
@@ -65,6 +70,7 @@ type ClientContext struct {
 	fresh  [numStages]bool   // defined since the last command
 
 	inMessage        bool
+	announced        bool      // macros tell of a mail whose MAIL was negotiated away
 	decision         *decision // the final answer to a message that the MTA has not ended yet
 	skipBody         bool
 	quarantineReason string
@@ -80,7 +86,8 @@ type ClientContext struct {
 	finished bool
 	next     *ClientContext
 
-	armed, lastActivity, started time.Time // see deadline.go
+	armed, lastActivity, started time.Time // see serve.go
+	partialSince                 time.Time // when the packet that has begun to come in began
 	reading                      bool
 
 	timeout          time.Duration
@@ -111,7 +118,14 @@ func New(w io.Writer, config Config) *ClientContext {
 		timeout:          config.Timeout,
 		packetBufferSize: config.PacketBufferSize,
 	}
+	ctx.due.ctx = ctx
 	ctx.std, ctx.cancel = stdcontext.WithCancelCause(parent)
+	if parent.Done() != nil {
+		ctx.leaveParent = stdcontext.AfterFunc(parent, func() {
+			ctx.fail(fmt.Errorf("%w: %w", ErrClosed, stdcontext.Cause(parent)))
+			ctx.drive()
+		})
+	}
 	return ctx
 }
 
@@ -248,11 +262,15 @@ func (ctx *ClientContext) PrivateData() any {
 
 // SetPrivateData keeps data for as long as the session lives. Then, after the
 // OnFinished handlers, or when other data is set, destroy is called, unless it
-// is nil.
+// is nil. After the session it is called at once.
 func (ctx *ClientContext) SetPrivateData(data any, destroy func()) {
 	ctx.mu.Lock()
 	old := ctx.destroyPrivate
 	ctx.private, ctx.destroyPrivate = data, destroy
+	if ctx.finished && destroy != nil {
+		old = destroy
+		ctx.private, ctx.destroyPrivate = nil, nil
+	}
 	ctx.mu.Unlock()
 	if old != nil {
 		old()

@@ -20,7 +20,8 @@ func (ctx *ClientContext) Shutdown() {
 
 // endIfDrained ends a session that is to be shut down and owes nothing.
 func (ctx *ClientContext) endIfDrained() {
-	if ctx.draining && ctx.owed == 0 && !ctx.inMessage {
+	decided := ctx.decision != nil && ctx.decision.silent // the MTA does not know yet
+	if ctx.draining && ctx.owed == 0 && !ctx.inMessage && !ctx.announced && !decided {
 		ctx.end(fmt.Errorf("%w: the milter shuts down", ErrFinished))
 	}
 }
@@ -55,19 +56,19 @@ func (ctx *ClientContext) end(cause error) {
 		return
 	}
 	ctx.cause = cause
-	ctx.void()
+	ctx.void(cause)
 	ctx.cancelMessage(cause)
 	ctx.cancel(cause)
 	ctx.kick()
 }
 
-// void drops the reply that is due and what was to go with it.
-func (ctx *ClientContext) void() {
+// void drops the reply that is due and what was to go with it, because of cause.
+func (ctx *ClientContext) void(cause error) {
 	ctx.owed = 0
 	ctx.negotiation = nil
 	ctx.smtp = reply.SMTP{}
 	ctx.out.reset()
-	ctx.stopTimers()
+	ctx.stopTimers(cause)
 }
 
 // finish runs the last events of a session that ends.
@@ -82,7 +83,7 @@ func (ctx *ClientContext) finish() {
 	switch {
 	case errors.Is(cause, ErrTimeout):
 		notify(ctx, &ctx.handlers.timeout, func(h func(*ClientContext)) { h(ctx) })
-	case errors.Is(cause, ErrFinished) || cause == ErrClosed:
+	case errors.Is(cause, ErrFinished) || errors.Is(cause, ErrClosed):
 	case errors.Is(cause, ErrPanic) && !handled: // it has been logged
 	default:
 		ctx.reportError(cause)
@@ -98,6 +99,10 @@ func (ctx *ClientContext) finish() {
 	notify(ctx, &ctx.handlers.finished, func(h func(*ClientContext)) { h(ctx) })
 	ctx.mu.Lock()
 	ctx.finished = true
+	if ctx.leaveParent != nil {
+		ctx.leaveParent()
+	}
+	ctx.conn.Store(nil) // it may serve the next session
 	destroy := ctx.destroyPrivate
 	ctx.destroyPrivate = nil
 	ctx.mu.Unlock()

@@ -20,57 +20,106 @@ var errMessageEnded = errors.New("context: mail transaction ended")
 // What f returns answers the event that Later was called in and no other: if
 // that is answered otherwise, or void, f's status goes nowhere. The context given
 // to f ends then, and with the mail transaction, the reply timeout and the
-// session. A panic in f counts as a handler's panic. f may use all of ctx: set a
-// reply, change the mail, tell progress.
+// session. A panic in f counts as a handler's panic.
+//
+// To set a reply, change the mail or tell progress f uses what [ClientContext.Late] returns:
+// an f that does not stop when its context ends would otherwise do that to the
+// next mail.
 //
 // Called while no reply is due, Later reports an error, does not start f and
 // returns StatusTemporaryFailure.
-func (ctx *ClientContext) Later(f func(mail stdcontext.Context) protocol.Status) protocol.Status {
-	ctx.mu.Lock()
-	defer ctx.mu.Unlock()
-	c, debt := ctx.owed, ctx.debt
-	if c == 0 {
-		err := fmt.Errorf("%w: Later in state %v", ErrNoReplyDue, ctx.state)
-		ctx.later(func() { ctx.reportError(err) })
+func (d due) Later(f func(mail stdcontext.Context) protocol.Status) protocol.Status {
+	late := d.Late()
+	if late.Err() != nil {
+		d.ctx.report(fmt.Errorf("%w: Later in state %v", ErrNoReplyDue, d.ctx.State()))
 		return protocol.StatusTemporaryFailure
 	}
-	mail, cancel := stdcontext.WithCancelCause(ctx.messageContext())
-	ctx.cancels = append(ctx.cancels, cancel)
-	go ctx.runLater(c, debt, mail, f)
+	go late.run(f)
 	return protocol.StatusProgress
 }
 
-func (ctx *ClientContext) runLater(c protocol.Command, debt uint64, mail stdcontext.Context, f func(stdcontext.Context) protocol.Status) {
+// A Late is a hold on one event, for a goroutine that answers it later. What is
+// done by it concerns that event and no other: once the event is answered, by
+// whomever, or void, everything fails with ErrNoReplyDue, or ErrFinished after the
+// session. As a standard context it ends then, and with the mail transaction, the
+// reply timeout and the session.
+type Late struct {
+	stdcontext.Context
+	due
+	command protocol.Command
+}
+
+// Late returns a hold on the event to which a reply is due. It is for goroutines
+// that do more than return a status:
+//
+//	late := ctx.Late()
+//	go func() { late.Respond(late.Check(late.AddHeader("X-Scan", scan(late, body)))) }()
+//	return protocol.StatusProgress
+//
+// Called while no reply is due it returns a hold that is over.
+func (d due) Late() *Late {
+	ctx := d.ctx
+	ctx.mu.Lock()
+	defer ctx.mu.Unlock()
+	late := &Late{due: due{ctx, ctx.debt}, command: ctx.owed}
+	std, cancel := stdcontext.WithCancelCause(ctx.messageContext())
+	late.Context = std
+	if late.command == 0 || d.open("late") != nil {
+		late.debt = overDebt
+		cancel(ErrNoReplyDue)
+		return late
+	}
+	ctx.cancels = append(ctx.cancels, cancel)
+	return late
+}
+
+// Respond answers the event with a status other than StatusProgress, as its
+// Response call does.
+func (l *Late) Respond(status protocol.Status) error {
+	ctx := l.ctx
+	ctx.mu.Lock()
+	err := ctx.respondLocked(l.command, l.debt, status)
+	ctx.mu.Unlock()
+	ctx.drive()
+	return err
+}
+
+// run answers the event with what f returns.
+func (l *Late) run(f func(stdcontext.Context) protocol.Status) {
 	var status protocol.Status
 	returned := false
 	answer := func() (err error) {
 		defer recoverTo(&err)
-		status = f(mail)
+		status = f(l)
 		returned = true
 		return nil
 	}
 	defer func() {
 		if !returned { // f has called runtime.Goexit
-			ctx.laterPanicked(c, debt, fmt.Errorf("%w: the goroutine of Later exited", ErrPanic))
+			l.panicked(fmt.Errorf("%w: the goroutine of Later exited", ErrPanic))
 		}
 	}()
 	if err := answer(); err != nil {
 		returned = true
-		ctx.laterPanicked(c, debt, err)
+		l.panicked(err)
 		return
 	}
-	ctx.mu.Lock()
-	err := ctx.respondLocked(c, debt, status)
-	if errors.Is(err, ErrInvalidStatus) && status == protocol.StatusProgress {
-		ctx.later(func() { ctx.reportError(err) })
-		_ = ctx.respondLocked(c, debt, protocol.StatusTemporaryFailure)
+	if err := l.Respond(status); errors.Is(err, ErrInvalidStatus) && status == protocol.StatusProgress {
+		_ = l.Respond(l.Check(err))
 	}
-	ctx.mu.Unlock()
-	ctx.drive()
 }
 
-func (ctx *ClientContext) laterPanicked(c protocol.Command, debt uint64, err error) {
-	ctx.payForPanic(c, debt, err)
+func (l *Late) panicked(err error) {
+	l.ctx.payForPanic(l.command, l.debt, err)
+	l.ctx.drive()
+}
+
+// report lets OnError be told of an error, by the goroutine that delivers events.
+func (ctx *ClientContext) report(err error) {
+	ctx.mu.Lock()
+	ctx.later(func() { ctx.reportError(err) })
+	ctx.kick()
+	ctx.mu.Unlock()
 	ctx.drive()
 }
 
@@ -90,8 +139,9 @@ func (ctx *ClientContext) startTimers(c protocol.Command) {
 	}
 }
 
-// stopTimers ends what ran for a reply that is not due any more.
-func (ctx *ClientContext) stopTimers() {
+// stopTimers ends what ran for a reply that is not due any more, because of
+// cause.
+func (ctx *ClientContext) stopTimers(cause error) {
 	if ctx.replyTimer != nil {
 		ctx.replyTimer.Stop()
 		ctx.replyTimer = nil
@@ -101,7 +151,7 @@ func (ctx *ClientContext) stopTimers() {
 		ctx.keepAlive = nil
 	}
 	for _, cancel := range ctx.cancels {
-		cancel(errMessageEnded)
+		cancel(cause)
 	}
 	ctx.cancels = nil
 }

@@ -57,7 +57,8 @@ func (ctx *ClientContext) storeMacros(c protocol.Command, list protocol.MacroLis
 
 // clearMacrosAt drops the macros that a command makes stale: connect those of
 // helo and later, helo those of MAIL and later, MAIL those of RCPT and later,
-// RCPT those of DATA and later, the negotiation all (libmilter engine.c).
+// RCPT those of DATA and later, the negotiation all (libmilter engine.c). An abort
+// drops those of MAIL and later, which libmilter keeps.
 func (ctx *ClientContext) clearMacrosAt(c protocol.Command) {
 	from := numStages
 	switch c {
@@ -65,7 +66,7 @@ func (ctx *ClientContext) clearMacrosAt(c protocol.Command) {
 		from = stageConnect
 	case protocol.CommandConnect:
 		from = stageHelo
-	case protocol.CommandHelo:
+	case protocol.CommandHelo, protocol.CommandAbort:
 		from = stageEnvelopeFrom
 	case protocol.CommandEnvelopeFrom:
 		from = stageEnvelopeRecipient

@@ -42,7 +42,9 @@ func (ctx *ClientContext) beginMessage() {
 	ctx.inMessage = true
 	ctx.decision = nil
 	ctx.skipBody = false
+	ctx.announced = false
 	ctx.out.reset()
+	ctx.shelf, ctx.perMessage = nil, nil // a goroutine may have outlived its mail
 	ctx.result = newMessageResult()
 }
 
@@ -50,7 +52,7 @@ func (ctx *ClientContext) beginMessage() {
 // runs what it returns when handlers may run: it reports the result and clears
 // the data of the transaction.
 func (ctx *ClientContext) endTransaction(state State, status protocol.Status) (report func()) {
-	ctx.inMessage = false
+	ctx.inMessage, ctx.announced = false, false
 	ctx.skipBody = false
 	result := ctx.result
 	if result == nil { // a state set by a test
@@ -100,11 +102,14 @@ func (ctx *ClientContext) MessageResult() *MessageResult {
 }
 
 // SetMessageResult replaces what is known of the current mail transaction, for
-// tests.
+// tests. Within a transaction nil stands for an empty result.
 func (ctx *ClientContext) SetMessageResult(result *MessageResult) {
 	ctx.mu.Lock()
 	defer ctx.mu.Unlock()
 	ctx.result = result.clone()
+	if ctx.result == nil && ctx.inMessage {
+		ctx.result = newMessageResult()
+	}
 }
 
 // SetShelfValue puts a value on the mail transaction shelf, in place of an older

@@ -79,7 +79,7 @@ func (p phase) after(c protocol.Command, steps option.Step) (phase, bool) {
 		return p, false
 	case p < phaseEnvelopeRecipient && to > phaseEnvelopeRecipient && !steps.Has(option.StepNoEnvelopeRecipient):
 		return p, false
-	case p < phaseEndOfHeader && p != phaseEnvelopeRecipient && to > phaseEndOfHeader && !steps.Has(option.StepNoEndOfHeader):
+	case p > phaseEnvelopeRecipient && p < phaseEndOfHeader && to > phaseEndOfHeader && !steps.Has(option.StepNoEndOfHeader):
 		return p, false
 	case p == to:
 		return to, to == phaseEnvelopeRecipient || to == phaseHeader || to == phaseBody

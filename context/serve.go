@@ -16,7 +16,8 @@ import (
 // or by Shutdown; else it is the session's cause.
 //
 // One goroutine, the caller's, reads and runs the handlers. conn must be the
-// writer the session was made with. Serve may be called once.
+// writer the session was made with. Serve may be called once. If the session was
+// closed before, Serve runs its last events and returns.
 func (ctx *ClientContext) Serve(conn net.Conn) error {
 	ctx.mu.Lock()
 	if ctx.running || ctx.fed || ctx.finished {
@@ -166,6 +167,9 @@ func (ctx *ClientContext) deadlinePassed() {
 func (ctx *ClientContext) active() {
 	if ctx.conn.Load() != nil {
 		ctx.lastActivity = time.Now()
+		if !ctx.partialSince.IsZero() {
+			ctx.partialSince = ctx.lastActivity // its time begins with the MTA's turn
+		}
 		if ctx.reading {
 			ctx.arm()
 		}

@@ -2,6 +2,7 @@ package context
 
 import (
 	"fmt"
+	"time"
 
 	"github.com/milter-go/milter/option"
 	"github.com/milter-go/milter/protocol"
@@ -13,40 +14,37 @@ import (
 // without a socket: tests and tools.
 //
 // A packet that has to wait for a late reply is kept; it is delivered by the
-// goroutine whose reply lets it go on. The error is the fault that ended the
-// session, or ErrFinished when it has ended before. Feed may not be called by a
-// handler, nor by two goroutines at once.
+// goroutine whose reply lets it go on. While another goroutine delivers events,
+// Feed leaves the bytes to it and returns at once. The error is the fault that
+// ended the session, or ErrFinished when it has ended before.
 func (ctx *ClientContext) Feed(p []byte) error {
 	ctx.mu.Lock()
 	switch {
 	case ctx.finished || ctx.cause != nil && !ctx.fed:
 		ctx.mu.Unlock()
 		return ErrFinished
-	case ctx.running:
+	case ctx.running && !ctx.fed:
 		ctx.mu.Unlock()
-		return fmt.Errorf("%w: Feed while events are being delivered", ErrInvalidState)
+		return fmt.Errorf("%w: Feed of a session with a socket", ErrInvalidState)
 	}
-	ctx.running, ctx.fed = true, true
+	ctx.fed, ctx.held = true, true // held: there may be something left to do
+	ctx.arrived = append(ctx.arrived, p...)
 	ctx.mu.Unlock()
 
-	_, _ = ctx.in.Write(p) // never fails
-	ctx.deliver()
-	ctx.mu.Lock()
-	ctx.running = false
-	cause := ctx.cause
-	ctx.mu.Unlock()
 	ctx.drive()
-	return endError(cause)
+	ctx.mu.Lock()
+	defer ctx.mu.Unlock()
+	return endError(ctx.cause)
 }
 
-// drive delivers what another goroutine than Feed's has made possible: events
-// that are pending, and packets that waited for its reply. With a socket, or
-// while somebody delivers, there is nothing to do.
+// drive delivers what Feed has brought and what a late reply has made possible:
+// events that are pending, and packets that waited. With a socket, or while
+// somebody delivers, there is nothing to do.
 func (ctx *ClientContext) drive() {
 	for {
 		ctx.mu.Lock()
-		packet := ctx.owed == 0 && ctx.held
-		if !ctx.fed || ctx.running || ctx.finished || !packet && len(ctx.pending) == 0 && ctx.cause == nil {
+		work := len(ctx.arrived) > 0 || len(ctx.pending) > 0 || ctx.held && ctx.owed == 0 || ctx.cause != nil
+		if !ctx.fed || ctx.running || ctx.finished || !work {
 			ctx.mu.Unlock()
 			return
 		}
@@ -87,8 +85,15 @@ func (ctx *ClientContext) step() bool {
 		ctx.mu.Unlock()
 		return false
 	}
+	if len(ctx.arrived) > 0 {
+		_, _ = ctx.in.Write(ctx.arrived) // never fails
+		ctx.arrived = ctx.arrived[:0]
+	}
 	p, ok, err := ctx.in.Peek()
 	command := protocol.Command(p.Letter)
+	if ok {
+		ctx.partialSince = time.Time{} // the time of the next one counts from its own first byte
+	}
 	if ok && ctx.owed != 0 && !neverWaits(command) {
 		ctx.held, ok = true, false
 	}
@@ -132,10 +137,11 @@ func (ctx *ClientContext) handle(c protocol.Command, p protocol.Packet) {
 		ctx.handleDefineMacro(p)
 		return
 	case protocol.CommandAbort:
+		ctx.forgetDecision()
 		ctx.mu.Lock()
-		if ctx.decision != nil || ctx.phase > phaseHelo {
-			ctx.decision, ctx.phase = nil, phaseHelo
-		}
+		ctx.clearMacrosAt(c) // also those whose command did not come any more
+		ctx.announced = false
+		ctx.endIfDrained()
 		ctx.mu.Unlock()
 		return
 	case protocol.CommandQuit:
@@ -148,9 +154,14 @@ func (ctx *ClientContext) handle(c protocol.Command, p protocol.Packet) {
 	ctx.mu.Lock()
 	steps, state, decided := ctx.option.Steps, ctx.state, ctx.decision
 	ctx.mu.Unlock()
-	if _, ok := messagePhase(c); ok && decided != nil && c != protocol.CommandEnvelopeFrom {
-		ctx.repeat(c, decided)
-		return
+	if decided != nil {
+		if decided.concerns(c, ctx.phase, steps) {
+			ctx.repeat(c, decided)
+			return
+		}
+		if c != protocol.CommandUnknown {
+			ctx.forgetDecision()
+		}
 	}
 	phase, ok := ctx.phase.after(c, steps)
 	if !ok {
@@ -181,6 +192,15 @@ func (ctx *ClientContext) handle(c protocol.Command, p protocol.Packet) {
 		return
 	}
 	ctx.handled(c, debt, status)
+}
+
+// forgetDecision is called when nothing can come any more of a message that was
+// decided.
+func (ctx *ClientContext) forgetDecision() {
+	ctx.mu.Lock()
+	defer ctx.mu.Unlock()
+	ctx.decision = nil
+	ctx.phase = min(ctx.phase, phaseHelo)
 }
 
 // emit runs the handlers of an event.
@@ -256,7 +276,9 @@ func (ctx *ClientContext) owe(c protocol.Command) {
 	ctx.owed, ctx.last = c, c
 	ctx.debt++
 	ctx.smtp = reply.SMTP{}
-	ctx.fresh = [numStages]bool{}
+	if c != protocol.CommandAbort {
+		ctx.fresh = [numStages]bool{}
+	}
 	ctx.startTimers(c)
 }
 
@@ -266,6 +288,12 @@ func (ctx *ClientContext) handleDefineMacro(p protocol.Packet) {
 	ctx.mu.Lock()
 	listeners := len(ctx.handlers.defineMacro) > 0
 	if len(p.Payload) > 0 {
+		if ctx.decision != nil && protocol.Command(p.Payload[0]) == protocol.CommandEnvelopeFrom {
+			ctx.decision, ctx.phase = nil, phaseHelo // a new message begins
+		}
+		if s, ok := stageFor(protocol.Command(p.Payload[0])); ok && s >= stageEnvelopeFrom && ctx.option.Steps.Has(option.StepNoEnvelopeFrom) {
+			ctx.announced = true
+		}
 		ctx.storeMacros(protocol.Command(p.Payload[0]), p.Payload[1:])
 	}
 	ctx.mu.Unlock()
@@ -283,7 +311,7 @@ func (ctx *ClientContext) handleDefineMacro(p protocol.Packet) {
 func (ctx *ClientContext) abort() {
 	ctx.mu.Lock()
 	before := ctx.state
-	ctx.void()
+	ctx.void(errMessageEnded)
 	ctx.setState(StateAbort)
 	ctx.phase = phaseHelo
 	report := ctx.endTransaction(before, protocol.StatusAbort)

@@ -1,6 +1,7 @@
 package context
 
 import (
+	"errors"
 	"fmt"
 
 	"github.com/milter-go/milter/protocol"
@@ -13,13 +14,17 @@ import (
 // (RFC 3463), and text may be empty; text may have several lines. See
 // [reply.NewSMTP] for what is refused: then the error wraps ErrInvalidArgument
 // and an earlier reply stays.
-func (ctx *ClientContext) SetReply(code int, extended, text string) error {
+func (d due) SetReply(code int, extended, text string) error {
 	smtp, err := reply.NewSMTP(code, extended, text)
 	if err != nil {
 		return fmt.Errorf("%w: set reply: %w", ErrInvalidArgument, err)
 	}
+	ctx := d.ctx
 	ctx.mu.Lock()
 	defer ctx.mu.Unlock()
+	if err := d.open("set reply"); err != nil {
+		return err
+	}
 	ctx.smtp = smtp
 	return nil
 }
@@ -39,29 +44,46 @@ func (ctx *ClientContext) FormatReply() string {
 // If the reply cannot be sent as it is, or its code is not 500 to 599, the error
 // is reported and the answer is a temporary failure without a reply of its own:
 // never is a mail let through because of it.
-func (ctx *ClientContext) Reject(code int, extended, text string) protocol.Status {
-	return ctx.refuseWith(protocol.StatusReject, 5, code, extended, text)
+func (d due) Reject(code int, extended, text string) protocol.Status {
+	return d.refuseWith(protocol.StatusReject, 5, code, extended, text)
 }
 
 // TemporaryFailure is [ClientContext.Reject] for StatusTemporaryFailure and a
 // code of 400 to 499.
-func (ctx *ClientContext) TemporaryFailure(code int, extended, text string) protocol.Status {
-	return ctx.refuseWith(protocol.StatusTemporaryFailure, 4, code, extended, text)
+func (d due) TemporaryFailure(code int, extended, text string) protocol.Status {
+	return d.refuseWith(protocol.StatusTemporaryFailure, 4, code, extended, text)
 }
 
-func (ctx *ClientContext) refuseWith(status protocol.Status, class, code int, extended, text string) protocol.Status {
-	err := ctx.SetReply(code, extended, text)
+func (d due) refuseWith(status protocol.Status, class, code int, extended, text string) protocol.Status {
+	err := d.SetReply(code, extended, text)
 	if err == nil && code/100 == class {
 		return status
 	}
 	if err == nil {
 		err = fmt.Errorf("%w: code should be %dXX for %v: %d", ErrInvalidArgument, class, status, code)
+		d.ctx.mu.Lock()
+		d.ctx.smtp = reply.SMTP{}
+		d.ctx.mu.Unlock()
 	}
-	ctx.mu.Lock()
-	ctx.smtp = reply.SMTP{}
-	ctx.later(func() { ctx.reportError(err) })
-	ctx.kick()
-	ctx.mu.Unlock()
-	ctx.drive()
-	return protocol.StatusTemporaryFailure
+	return d.Check(err)
+}
+
+// Check turns errors into an answer, for a handler to return:
+//
+//	return ctx.Check(ctx.AddHeader("X-Seen", "yes"), ctx.DeleteHeader("X-Old", 1))
+//
+// It returns StatusContinue if there is no error. Else it reports the first one
+// to OnError and returns StatusTemporaryFailure. (Errors that only say that the
+// answer is not awaited any more are not reported.)
+func (d due) Check(errs ...error) protocol.Status {
+	for _, err := range errs {
+		if err == nil {
+			continue
+		}
+		if !errors.Is(err, ErrNoReplyDue) && !errors.Is(err, ErrFinished) {
+			d.ctx.report(err)
+		}
+		return protocol.StatusTemporaryFailure
+	}
+	return protocol.StatusContinue
 }

@@ -73,8 +73,8 @@ func TestLinks(t *testing.T) {
 }
 
 // exportedNames returns "pkg.Name", "pkg.Type.Method" and "pkg.Type.Field" for
-// everything the packages export. Fields of an embedded struct of these packages
-// count as fields of the outer one.
+// everything the packages export. Fields and methods of an embedded struct of these
+// packages count as the outer one's.
 func exportedNames(t *testing.T, packages ...string) map[string]bool {
 	t.Helper()
 	names := make(map[string]bool)
@@ -129,8 +129,13 @@ func collect(names map[string]bool, embedded map[string]string, pkg string, decl
 					continue
 				}
 				for _, f := range fields.Fields.List {
-					if sel, ok := f.Type.(*ast.SelectorExpr); ok && len(f.Names) == 0 {
-						embedded[pkg+"."+s.Name.Name] = sel.X.(*ast.Ident).Name + "." + sel.Sel.Name
+					if len(f.Names) == 0 {
+						switch inner := f.Type.(type) {
+						case *ast.SelectorExpr:
+							embedded[pkg+"."+s.Name.Name] = inner.X.(*ast.Ident).Name + "." + inner.Sel.Name
+						case *ast.Ident:
+							embedded[pkg+"."+s.Name.Name] = pkg + "." + inner.Name
+						}
 					}
 					for _, n := range f.Names {
 						names[pkg+"."+s.Name.Name+"."+n.Name] = n.IsExported()
