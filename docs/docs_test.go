@@ -47,6 +47,67 @@ func TestFromMilterManager(t *testing.T) {
 	t.Logf("%d names of milter manager's reference, %d rows", n, len(listed))
 }
 
+// TestDifferences holds the tests that differences.md names to be there.
+func TestDifferences(t *testing.T) {
+	text, err := os.ReadFile("differences.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	vectors, err := os.ReadFile("../context/testdata/vectors/libmilter.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	name := regexp.MustCompile("`(Test\\w+)`")
+	vector := regexp.MustCompile("`([a-z0-9]+(?:-[a-z0-9*]+)+)`")
+	tests, n := testNames(t), 0
+	for line := range strings.Lines(string(text)) {
+		cells := strings.Split(line, "|")
+		if len(cells) != 6 {
+			continue
+		}
+		for _, m := range name.FindAllStringSubmatch(cells[4], -1) {
+			n++
+			if !tests[m[1]] {
+				t.Errorf("there is no %s: %s", m[1], line)
+			}
+		}
+		for _, m := range vector.FindAllStringSubmatch(cells[4], -1) {
+			n++
+			if !strings.Contains(string(vectors), `"name": "`+strings.TrimSuffix(m[1], "*")) {
+				t.Errorf("there is no vector %s: %s", m[1], line)
+			}
+		}
+	}
+	if n < 40 {
+		t.Errorf("differences.md names %d tests and vectors; was its table read?", n)
+	}
+}
+
+// testNames returns the names of all tests of the module.
+func testNames(t *testing.T) map[string]bool {
+	t.Helper()
+	names := make(map[string]bool)
+	err := filepath.WalkDir("..", func(path string, d fs.DirEntry, err error) error {
+		if err != nil || !strings.HasSuffix(path, "_test.go") {
+			return err
+		}
+		file, err := parser.ParseFile(token.NewFileSet(), path, nil, 0)
+		if err != nil {
+			return err
+		}
+		for _, decl := range file.Decls {
+			if f, ok := decl.(*ast.FuncDecl); ok && f.Recv == nil {
+				names[f.Name.Name] = true
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return names
+}
+
 // TestLinks follows the relative links in all Markdown files.
 func TestLinks(t *testing.T) {
 	code := regexp.MustCompile("(?s)```.*?```")
