@@ -103,7 +103,7 @@ func TestReplyTimeout(t *testing.T) {
 				if mail.Err() != nil {
 					t.Error("the context of the mail has ended before the reply timeout")
 				}
-				time.Sleep(1)
+				time.Sleep(time.Nanosecond)
 				s.expect("a temporary failure, without the changes", "t")
 				if e.inMessage() {
 					mustBe(t, "cause of the mail's context", causeOf(mail), "ErrReplyTimeout")

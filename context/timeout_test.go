@@ -21,7 +21,7 @@ func (s *session) endsAfter(why string, d time.Duration) {
 	if s.ended() {
 		s.t.Fatalf("%s: the session ended before %v: %v", why, d, s.err)
 	}
-	time.Sleep(1)
+	time.Sleep(time.Nanosecond)
 	if !s.ended() {
 		s.t.Fatalf("%s: the session did not end at %v", why, d)
 	}

@@ -173,7 +173,7 @@ func check(code int, lines []string) error {
 	}
 	for i, line := range lines {
 		if len(line) > MaxLineLength {
-			return fmt.Errorf("reply: line %d of the text should have at most %d bytes: %d: %q...", i+1, MaxLineLength, len(line), line[:40])
+			return fmt.Errorf("reply: line %d of the text should have at most %d bytes, not %d; it begins with %q", i+1, MaxLineLength, len(line), line[:40])
 		}
 		if j := strings.IndexFunc(line, isControl); j >= 0 {
 			return fmt.Errorf("reply: line %d of the text should not contain %q: %q", i+1, line[j], line)

@@ -118,7 +118,7 @@ func TestNewSMTPErrors(t *testing.T) {
 		{"control character in the second line", 550, "", "a\nb\x1b[31m", `reply: line 2 of the text should not contain '\x1b': "b\x1b[31m"`},
 		{"DEL", 550, "", "\x7f", `reply: line 1 of the text should not contain '\x7f': "\x7f"`},
 		{"33 lines", 550, "", strings.Repeat("\n", 32) + "x", "reply: text should have at most 32 lines: 33"},
-		{"long line", 550, "", "a\n" + long, `reply: line 2 of the text should have at most 980 bytes: 981: "` + long[:40] + `"...`},
+		{"long line", 550, "", "a\n" + long, `reply: line 2 of the text should have at most 980 bytes, not 981; it begins with "` + long[:40] + `"`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got, err := reply.NewSMTP(tt.code, tt.extended, tt.text)
@@ -203,7 +203,7 @@ func TestParseSMTPErrors(t *testing.T) {
 		{"CR CR LF", "550-a\r\r\n550 b", `reply: line 1 of the text should not contain '\r': "a\r": in "550-a\r\r\n550 b"`},
 		{"NUL", "550 \x00", `reply: line 1 of the text should not contain '\x00': "\x00": in "550 \x00"`},
 		{"33 lines", strings.Repeat("550-\r\n", 32) + "550", `reply: text should have at most 32 lines: 33: in "` + strings.Repeat(`550-\r\n`, 32) + `550"`},
-		{"long line", "550 " + long, `reply: line 1 of the text should have at most 980 bytes: 981: "` + long[:40] + `"...: in "550 ` + long + `"`},
+		{"long line", "550 " + long, `reply: line 1 of the text should have at most 980 bytes, not 981; it begins with "` + long[:40] + `": in "550 ` + long + `"`},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			got, err := reply.ParseSMTP(tt.text)
