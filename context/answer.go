@@ -218,7 +218,8 @@ func (ctx *ClientContext) pay(c protocol.Command, status protocol.Status) error 
 	}
 	if ctx.inMessage && ends(c, status) {
 		if c != protocol.CommandEndOfMessage {
-			ctx.decision = &a
+			final := a // a itself stays on the stack
+			ctx.decision = &final
 		}
 		ctx.later(ctx.endTransaction(stateOf(c), status))
 	} else if silent && !status.IsPass() && status != protocol.StatusNoReply && status != protocol.StatusSkip {

@@ -59,7 +59,9 @@ func (ctx *ClientContext) endTransaction(state State, status protocol.Status) (r
 		result = newMessageResult()
 	}
 	result.end(state, status, ctx.quarantineReason)
-	ctx.cancelMessage(fmt.Errorf("%w: the mail was answered or aborted: %v", errMessageEnded, status))
+	if ctx.message != nil {
+		ctx.cancelMessage(fmt.Errorf("%w: the mail was answered or aborted: %v", errMessageEnded, status))
+	}
 	return func() {
 		notify(ctx, &ctx.handlers.messageProcessed, func(h func(*ClientContext, *MessageResult)) { h(ctx, result) })
 		ctx.mu.Lock()
