@@ -283,6 +283,16 @@ func TestDecodeReplaces(t *testing.T) {
 	}
 }
 
+// TestNewConnectOfNothing: a nil of either type is no address, as a plain nil is.
+func TestNewConnectOfNothing(t *testing.T) {
+	for _, addr := range []net.Addr{nil, (*net.TCPAddr)(nil), (*net.UnixAddr)(nil)} {
+		got, err := protocol.NewConnect("h", addr)
+		if want := (protocol.Connect{Host: "h", Family: 'U'}); got != want || err != nil {
+			t.Errorf("NewConnect(%T) = %v, %v; want %v", addr, got, err, want)
+		}
+	}
+}
+
 func TestNewConnect(t *testing.T) {
 	for _, tt := range []struct {
 		name string
