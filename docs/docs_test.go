@@ -108,6 +108,22 @@ func testNames(t *testing.T) map[string]bool {
 	return names
 }
 
+// TestReadmeShowsHello holds the milter in the README to the one that is tested.
+func TestReadmeShowsHello(t *testing.T) {
+	readme, err := os.ReadFile("../README.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	hello, err := os.ReadFile("../examples/hello/main.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, program, ok := strings.Cut(string(hello), "\npackage main\n")
+	if !ok || !strings.Contains(string(readme), "```go\npackage main\n"+program+"```\n") {
+		t.Error("README.md does not show examples/hello/main.go as it is")
+	}
+}
+
 // TestLinks follows the relative links in all Markdown files.
 func TestLinks(t *testing.T) {
 	code := regexp.MustCompile("(?s)```.*?```")

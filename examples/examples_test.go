@@ -9,11 +9,14 @@ import (
 	"bufio"
 	"bytes"
 	stdcontext "context"
+	"encoding/json"
+	"errors"
 	"go/build"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -27,17 +30,16 @@ import (
 var programs = []struct {
 	name      string
 	arguments []string
-	graceful  bool // lets the mail that is under way end when it is told to
 }{
-	{"composite", nil, false},
-	{"external", []string{"true"}, true},
-	{"hello", nil, false},
-	{"regexp", []string{"free money"}, false},
-	{"reject-empty-body", nil, false},
-	{"reject-nil-sender", nil, false},
-	{"replace", []string{"colou?r", "hue"}, false},
-	{"scan", []string{"-takes", "1ms"}, true},
-	{"tarpit", []string{"-delay", "1ms"}, true},
+	{"composite", nil},
+	{"external", []string{"true"}},
+	{"hello", nil},
+	{"regexp", []string{"free money"}},
+	{"reject-empty-body", nil},
+	{"reject-nil-sender", nil},
+	{"replace", []string{"colou?r", "hue"}},
+	{"scan", []string{"-takes", "1ms"}},
+	{"tarpit", []string{"-delay", "1ms"}},
 }
 
 var mail = miltertest.Mail{
@@ -52,23 +54,28 @@ func TestPrograms(t *testing.T) {
 		t.Skip("-short: the example programs are not built and run")
 	}
 	bin := t.TempDir()
-	if out, err := exec.Command("go", "build", "-o", bin, "./...").CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, out)
-	}
+	goBuild(t, "-o", bin, "./...")
 	for _, tt := range programs {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			program, mta := start(t, filepath.Join(bin, tt.name), tt.arguments...)
+			spec := socket(t)
+			arguments := append([]string{"-spec", spec}, tt.arguments...)
+			if tt.name == "hello" {
+				buildHello(t, bin, spec)
+				arguments = nil
+			}
+			program, mta := start(t, spec, filepath.Join(bin, tt.name), arguments...)
 			result, err := mta.Deliver(mail)
 			if err != nil || !result.IsDelivered() {
 				t.Errorf("got %v, %v; the mail should pass", result, err)
 			}
-			end(t, program, tt.graceful)
+			end(t, program)
 		})
 	}
 	t.Run("signal while a mail is under way", func(t *testing.T) {
 		t.Parallel()
-		program, mta := start(t, filepath.Join(bin, "tarpit"), "-delay", "2500ms")
+		spec := socket(t)
+		program, mta := start(t, spec, filepath.Join(bin, "tarpit"), "-spec", spec, "-delay", "2500ms")
 		if _, err := mta.Negotiate(); err != nil {
 			t.Fatal(err)
 		}
@@ -97,8 +104,41 @@ func expect(t *testing.T, mta *miltertest.Session, want protocol.Reply) {
 	}
 }
 
-// start runs a program and connects to it.
-func start(t *testing.T, path string, arguments ...string) (*exec.Cmd, *miltertest.Session) {
+func goBuild(t *testing.T, arguments ...string) {
+	t.Helper()
+	if out, err := exec.Command("go", append([]string{"build"}, arguments...)...).CombinedOutput(); err != nil {
+		t.Fatalf("go build: %v\n%s", err, out)
+	}
+}
+
+// buildHello builds hello once more, with spec in the place of the address that
+// it has in the code, which another program may use.
+func buildHello(t *testing.T, bin, spec string) {
+	t.Helper()
+	const address = `"inet:10025@127.0.0.1"`
+	source, err := filepath.Abs("hello/main.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	code, err := os.ReadFile(source)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := bytes.Count(code, []byte(address)); n != 1 {
+		t.Fatalf("%s is %d times in hello, want once", address, n)
+	}
+	dir := t.TempDir()
+	changed, overlay := filepath.Join(dir, "main.go"), filepath.Join(dir, "overlay.json")
+	code = bytes.Replace(code, []byte(address), []byte(strconv.Quote(spec)), 1)
+	files, err := json.Marshal(map[string]any{"Replace": map[string]string{source: changed}})
+	if err := errors.Join(err, os.WriteFile(changed, code, 0o666), os.WriteFile(overlay, files, 0o666)); err != nil {
+		t.Fatal(err)
+	}
+	goBuild(t, "-overlay", overlay, "-o", bin, "./hello")
+}
+
+// socket returns where a program can listen.
+func socket(t *testing.T) (spec string) {
 	t.Helper()
 	// Not in t.TempDir: the path of a unix socket has to be short.
 	dir, err := os.MkdirTemp("", "ex")
@@ -106,8 +146,13 @@ func start(t *testing.T, path string, arguments ...string) (*exec.Cmd, *milterte
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { os.RemoveAll(dir) })
-	spec := "unix:" + filepath.Join(dir, "s")
-	program := exec.Command(path, append([]string{"-spec", spec}, arguments...)...)
+	return "unix:" + filepath.Join(dir, "s")
+}
+
+// start runs a program and connects to it at spec.
+func start(t *testing.T, spec, path string, arguments ...string) (*exec.Cmd, *miltertest.Session) {
+	t.Helper()
+	program := exec.Command(path, arguments...)
 	var stderr bytes.Buffer
 	program.Stderr = &stderr
 	if err := program.Start(); err != nil {
@@ -132,12 +177,13 @@ func start(t *testing.T, path string, arguments ...string) (*exec.Cmd, *milterte
 	}
 }
 
-func end(t *testing.T, program *exec.Cmd, graceful bool) {
+// end tells the program to end, which is no failure.
+func end(t *testing.T, program *exec.Cmd) {
 	t.Helper()
 	if err := program.Process.Signal(syscall.SIGTERM); err != nil {
 		t.Fatal(err)
 	}
-	if err := program.Wait(); err != nil && graceful {
+	if err := program.Wait(); err != nil {
 		t.Errorf("ended by SIGTERM: %v, want exit status 0", err)
 	}
 }

@@ -58,7 +58,11 @@ func demo(s *screen, c *client.Client, text io.Reader) error {
 		return err
 	}
 
-	s.title(fmt.Sprintf("The milter's verdict is %q. The mail before (-) and after (+) it:", result.Status))
+	fate := "is not delivered"
+	if result.IsDelivered() {
+		fate = "is delivered"
+	}
+	s.title(fmt.Sprintf("The last answer was %q: the mail %s.\nHere it is before (-) and after (+) the milter:", result.Status, fate))
 	s.dump(miltertest.Diff(mail, result.Mail))
 	s.title("What to read next:")
 	s.text(`examples/demo/milter.go    this milter

@@ -56,19 +56,16 @@ func body(ctx *context.ClientContext, chunk []byte) {
 func endOfMessage(ctx *context.ClientContext, chunk []byte) protocol.Status {
 	body(ctx, chunk)
 	m := context.PerMessage[mail](ctx)
+	late := ctx.Late() // changes made by it are for this mail and for no other
 	return ctx.Later(func(wanted stdcontext.Context) protocol.Status {
 		attachments, err := scan(wanted, m.body)
 		if err != nil { // nobody awaits the answer any more
 			return protocol.StatusTemporaryFailure
 		}
-		if err = ctx.ChangeHeader("Subject", 1, "[seen] "+m.subject); err == nil {
-			err = ctx.AddHeader("X-Demo", fmt.Sprintf("attachments=%d", attachments))
-		}
-		if err != nil {
-			ctx.Logger().Error("cannot change the mail", "error", err)
-			return protocol.StatusTemporaryFailure
-		}
-		return protocol.StatusAccept
+		return late.Check(
+			late.ChangeHeader("Subject", 1, "[seen] "+m.subject),
+			late.AddHeader("X-Demo", fmt.Sprintf("attachments=%d", attachments)),
+		)
 	})
 }
 

@@ -20,9 +20,7 @@ import (
 	"log"
 	"os"
 	"os/exec"
-	"os/signal"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/milter-go/milter/client"
@@ -37,11 +35,7 @@ func main() {
 		log.Fatal("usage: external [-spec SPEC] COMMAND [ARGUMENT...]")
 	}
 	c := newClient(flag.Args())
-	stop, cancel := signal.NotifyContext(stdcontext.Background(), os.Interrupt, syscall.SIGTERM)
-	stdcontext.AfterFunc(stop, func() {
-		cancel() // a second signal ends the program at once
-		_ = c.Shutdown(stdcontext.Background())
-	})
+	c.ShutdownOnSignal() // after the mails that are under way; a second signal ends it at once
 	if err := c.ListenAndServe(*spec); err != nil {
 		log.Fatal(err)
 	}
@@ -111,19 +105,19 @@ type command []string
 func (argv command) endOfMessage(ctx *context.ClientContext, chunk []byte) protocol.Status {
 	keep(ctx, chunk)
 	m := context.PerMessage[mail](ctx)
+	late := ctx.Late() // a reply set by it is for this mail and for no other
 	return ctx.Later(func(wanted stdcontext.Context) protocol.Status {
 		err := argv.run(wanted, m)
 		var exit *exec.ExitError
 		switch {
 		case err == nil:
 			return protocol.StatusContinue
-		case wanted.Err() != nil: // nobody awaits the answer any more
-			return protocol.StatusTemporaryFailure
 		case errors.As(err, &exit) && exit.ExitCode() == 1:
-			return ctx.Reject(554, "5.7.1", "The mail is not wanted here")
+			return late.Reject(554, "5.7.1", "The mail is not wanted here")
+		case wanted.Err() == nil: // else the command was killed on purpose
+			ctx.Logger().Error("no answer from the command", "command", argv, "error", err)
 		}
-		ctx.Logger().Error("no answer from the command", "command", argv, "error", err)
-		return ctx.TemporaryFailure(451, "4.3.0", "The mail cannot be checked now, try again later")
+		return late.TemporaryFailure(451, "4.3.0", "The mail cannot be checked now, try again later")
 	})
 }
 

@@ -1,5 +1,6 @@
 // Hello is the smallest milter: it refuses one recipient, with a reply of its
-// own, and leaves everything else to the MTA. Run it, and attach Postfix:
+// own, and adds a header field to the mails for all others. Run it, and attach
+// Postfix:
 //
 //	go run ./examples/hello
 //
@@ -8,7 +9,6 @@
 package main
 
 import (
-	"flag"
 	"log"
 
 	"github.com/milter-go/milter/client"
@@ -17,16 +17,23 @@ import (
 )
 
 func main() {
-	spec := flag.String("spec", "inet:10025@127.0.0.1", "where to listen")
-	flag.Parse()
-	c := client.New()
-	c.OnConnectionEstablished(func(ctx *context.ClientContext) { ctx.OnEnvelopeRecipient(recipient) })
-	log.Fatal(c.ListenAndServe(*spec))
+	if err := client.ListenAndServe("inet:10025@127.0.0.1", setup); err != nil {
+		log.Fatal(err)
+	}
+}
+
+func setup(ctx *context.ClientContext) {
+	ctx.OnEnvelopeRecipient(recipient)
+	ctx.OnEndOfMessage(endOfMessage)
 }
 
 func recipient(ctx *context.ClientContext, to string, _ protocol.Parameters) protocol.Status {
-	if to != "<nobody@example.com>" {
-		return protocol.StatusContinue
+	if to == "<nobody@example.com>" {
+		return ctx.Reject(550, "5.1.1", "Nobody is not here")
 	}
-	return ctx.Reject(550, "5.1.1", "Nobody is not here")
+	return protocol.StatusContinue
+}
+
+func endOfMessage(ctx *context.ClientContext, _ []byte) protocol.Status {
+	return ctx.Check(ctx.AddHeader("X-Hello", "seen"))
 }

@@ -5,10 +5,11 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/milter-go/milter/client/miltertest"
-	"github.com/milter-go/milter/context"
+	"github.com/milter-go/milter/protocol"
 )
 
-func TestRecipients(t *testing.T) {
+// Who is refused, and what the others get.
+func TestHello(t *testing.T) {
 	const bob, nobody = "<bob@example.com>", "<nobody@example.com>"
 	tests := []struct {
 		name       string
@@ -22,7 +23,7 @@ func TestRecipients(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			mta := miltertest.Serve(func(ctx *context.ClientContext) { ctx.OnEnvelopeRecipient(recipient) })
+			mta := miltertest.Serve(setup)
 			defer mta.Close()
 			mail := miltertest.Mail{From: "<alice@example.org>", Body: []byte("Hello\r\n")}
 			for _, path := range tt.recipients {
@@ -31,6 +32,13 @@ func TestRecipients(t *testing.T) {
 			result, err := mta.Deliver(mail)
 			if err != nil {
 				t.Fatal(err)
+			}
+			var want []protocol.Header // no mail, no header
+			if tt.delivered != nil {
+				want = []protocol.Header{{Name: "X-Hello", Value: " seen"}}
+			}
+			if diff := cmp.Diff(want, result.Mail.Headers); diff != "" {
+				t.Errorf("header (-want +got):\n%s", diff)
 			}
 			var answers, delivered []string
 			for _, a := range result.Recipients {

@@ -30,9 +30,9 @@ func main() {
 		log.Fatal("usage: regexp [-spec SPEC] REGEXP")
 	}
 	f := filter{regexp.MustCompile(flag.Arg(0))}
-	c := client.New()
-	c.OnConnectionEstablished(f.setup)
-	log.Fatal(c.ListenAndServe(*spec))
+	if err := client.ListenAndServe(*spec, f.setup); err != nil {
+		log.Fatal(err)
+	}
 }
 
 type filter struct{ unwanted *regexp.Regexp }

@@ -20,9 +20,9 @@ import (
 func main() {
 	spec := flag.String("spec", "inet:10025@127.0.0.1", "where to listen")
 	flag.Parse()
-	c := client.New()
-	c.OnConnectionEstablished(setup)
-	log.Fatal(c.ListenAndServe(*spec))
+	if err := client.ListenAndServe(*spec, setup); err != nil {
+		log.Fatal(err)
+	}
 }
 
 func setup(ctx *context.ClientContext) {

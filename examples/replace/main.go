@@ -28,9 +28,9 @@ func main() {
 		log.Fatal("usage: replace [-spec SPEC] REGEXP TEXT")
 	}
 	f := filter{regexp.MustCompile(flag.Arg(0)), flag.Arg(1)}
-	c := client.New()
-	c.OnConnectionEstablished(f.setup)
-	log.Fatal(c.ListenAndServe(*spec))
+	if err := client.ListenAndServe(*spec, f.setup); err != nil {
+		log.Fatal(err)
+	}
 }
 
 type filter struct {
@@ -78,11 +78,7 @@ func body(ctx *context.ClientContext, chunk []byte) protocol.Status {
 
 func (f filter) endOfMessage(ctx *context.ClientContext, chunk []byte) protocol.Status {
 	body(ctx, chunk)
-	if err := f.replace(ctx, context.PerMessage[mail](ctx)); err != nil {
-		ctx.Logger().Error("cannot replace", "error", err)
-		return protocol.StatusTemporaryFailure
-	}
-	return protocol.StatusContinue
+	return ctx.Check(f.replace(ctx, context.PerMessage[mail](ctx)))
 }
 
 func (f filter) replace(ctx *context.ClientContext, m *mail) error {

@@ -15,9 +15,6 @@ import (
 	stdcontext "context"
 	"flag"
 	"log"
-	"os"
-	"os/signal"
-	"syscall"
 	"time"
 
 	"github.com/milter-go/milter/client"
@@ -36,11 +33,7 @@ func main() {
 	takes := flag.Duration("takes", time.Second, "how long a scan takes")
 	flag.Parse()
 	c := newClient(pretend(*text, *takes))
-	stop, cancel := signal.NotifyContext(stdcontext.Background(), os.Interrupt, syscall.SIGTERM)
-	stdcontext.AfterFunc(stop, func() {
-		cancel() // a second signal ends the program at once
-		_ = c.Shutdown(stdcontext.Background())
-	})
+	c.ShutdownOnSignal() // after the mails that are under way; a second signal ends it at once
 	if err := c.ListenAndServe(*spec); err != nil {
 		log.Fatal(err)
 	}
@@ -86,27 +79,20 @@ func (scan scanner) endOfMessage(ctx *context.ClientContext, chunk []byte) proto
 	body(ctx, chunk)
 	m := context.PerMessage[mail](ctx)
 	if len(m.body) > limit {
-		return mark(ctx, "skipped, the mail is too large")
+		return ctx.Check(ctx.AddHeader("X-Scan", "skipped, the mail is too large"))
 	}
-	return ctx.Later(func(mail stdcontext.Context) protocol.Status {
-		found, err := scan(mail, m.body)
+	late := ctx.Late() // what is done by it concerns this mail and no other
+	return ctx.Later(func(wanted stdcontext.Context) protocol.Status {
+		found, err := scan(wanted, m.body)
 		switch {
-		case mail.Err() != nil: // the MTA has hung up or the time is over
-			return protocol.StatusTemporaryFailure
 		case err != nil:
-			ctx.Logger().Error("cannot scan", "error", err)
-			return ctx.TemporaryFailure(451, "4.7.1", "The virus scanner is out of order, try again later")
+			if wanted.Err() == nil { // else the scan gave up, as it should
+				ctx.Logger().Error("cannot scan", "error", err)
+			}
+			return late.TemporaryFailure(451, "4.7.1", "The virus scanner is out of order, try again later")
 		case found:
-			return ctx.Reject(554, "5.7.1", "There is a virus in this mail")
+			return late.Reject(554, "5.7.1", "There is a virus in this mail")
 		}
-		return mark(ctx, "clean")
+		return late.Check(late.AddHeader("X-Scan", "clean"))
 	})
-}
-
-func mark(ctx *context.ClientContext, result string) protocol.Status {
-	if err := ctx.AddHeader("X-Scan", result); err != nil {
-		ctx.Logger().Error("cannot add a header", "error", err)
-		return protocol.StatusTemporaryFailure
-	}
-	return protocol.StatusContinue
 }

@@ -140,3 +140,84 @@ func TestNotWanted(t *testing.T) {
 		})
 	}
 }
+
+// A scan that does not heed its context outlives the mail it was for. By the time
+// it ends, the next mail is being scanned in the same session: neither its mark,
+// its reply nor its answer may go to that one.
+func TestOutlivedMail(t *testing.T) {
+	type scanned struct {
+		takes time.Duration
+		found bool
+		err   error
+	}
+	mark := []protocol.Header{{Name: "X-Scan", Value: " clean"}}
+	tests := []struct {
+		name     string
+		outlived scanned
+		next     scanned
+		want     string
+		header   []protocol.Header // besides that of the mail
+		after    time.Duration
+	}{
+		{"marks, next clean", scanned{}, scanned{takes: 5 * time.Second}, "continue", mark, 5 * time.Second},
+		{"rejects, next clean", scanned{found: true}, scanned{takes: 5 * time.Second}, "continue", mark, 5 * time.Second},
+		// The answer of the reply timeout has no SMTP reply. One that was set for
+		// another mail would go with it.
+		{"rejects, next takes too long", scanned{found: true}, scanned{takes: time.Hour}, "reject", nil, 2 * time.Minute},
+		{
+			"refuses for now, next takes too long", scanned{err: errors.New("no signatures")}, scanned{takes: time.Hour},
+			"temporary-failure", nil, 2 * time.Minute,
+		},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				tt.outlived.takes = 3 * time.Second
+				c := newClient(func(_ stdcontext.Context, body []byte) (bool, error) {
+					s := tt.next
+					if string(body) == "outlived" {
+						s = tt.outlived
+					}
+					time.Sleep(s.takes)
+					return s.found, s.err
+				})
+				if tt.want == "reject" {
+					c.ReplyTimeoutStatus = protocol.StatusReject
+				}
+				c.Logger = slog.New(slog.DiscardHandler)
+				mta := miltertest.Start(c)
+				defer mta.Close()
+				if _, err := mta.Negotiate(); err != nil {
+					t.Fatal(err)
+				}
+				if _, err := mta.EnvelopeFrom("<alice@example.org>"); err != nil {
+					t.Fatal(err)
+				}
+				if err := mta.SendRaw(protocol.EndOfMessage{Chunk: []byte("outlived")}.Append(nil)); err != nil {
+					t.Fatal(err)
+				}
+				time.Sleep(time.Second)
+				if err := mta.Abort(); err != nil {
+					t.Fatal(err)
+				}
+				before := mailWith("Hello\r\n")
+				result, err := mta.Deliver(before)
+				if err != nil {
+					t.Fatal(err)
+				}
+				if result.String() != tt.want || result.Elapsed != tt.after {
+					t.Errorf("next mail: %v after %v, want %s after %v", result, result.Elapsed, tt.want, tt.after)
+				}
+				var want miltertest.Mail
+				if tt.header != nil {
+					want = before
+					want.Headers = append(want.Headers, tt.header...)
+				}
+				if diff := cmp.Diff(want, result.Mail, cmp.Comparer(bytes.Equal)); diff != "" {
+					t.Errorf("next mail, delivered (-want +got):\n%s", diff)
+				}
+				time.Sleep(time.Hour) // until all scans have ended
+			})
+		})
+	}
+}

@@ -11,9 +11,6 @@ import (
 	stdcontext "context"
 	"flag"
 	"log"
-	"os"
-	"os/signal"
-	"syscall"
 	"time"
 
 	"github.com/milter-go/milter/client"
@@ -26,11 +23,7 @@ func main() {
 	delay := flag.Duration("delay", 5*time.Second, "how long a mail waits; MTAs give up after 5 minutes")
 	flag.Parse()
 	c := newClient(*delay)
-	stop, cancel := signal.NotifyContext(stdcontext.Background(), os.Interrupt, syscall.SIGTERM)
-	stdcontext.AfterFunc(stop, func() {
-		cancel() // a second signal ends the program at once
-		_ = c.Shutdown(stdcontext.Background())
-	})
+	c.ShutdownOnSignal() // after the mails that are under way; a second signal ends it at once
 	if err := c.ListenAndServe(*spec); err != nil {
 		log.Fatal(err)
 	}
