@@ -4,7 +4,7 @@ GO        ?= go
 FUZZTIME  ?= 10s
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: all build demo test race lint fuzz bench check cover clean
+.PHONY: all build demo test lint fuzz bench check cover interop record clean
 
 all: build
 
@@ -49,6 +49,14 @@ cover:
 
 ## check: what to run before a commit
 check: lint test
+
+## interop: real MTAs and milters as judges; needs root, installs packages
+interop:
+	interop/run
+
+## record: sessions of the real MTAs anew, for the replay in `make test`
+record:
+	interop/run -run TestRecord -update
 
 clean:
 	rm -rf bin

@@ -94,21 +94,32 @@ func (d due) DeleteHeader(name string, index int) error {
 }
 
 // ChangeFrom replaces the envelope sender, "<>" for the null sender. parameters
-// are ESMTP parameters separated by blanks, or "". No CR, LF or NUL is allowed.
+// are ESMTP parameters separated by blanks, or "": RET and ENVID are what Postfix
+// takes. No CR, LF or NUL is allowed, nor a SIZE, BODY, RET, ENVID, AUTH or BY
+// without a value.
 // See [ClientContext.AddHeader] for when it may be called.
 func (d due) ChangeFrom(from, parameters string) error {
-	if err := checkAddress(from, parameters); err != nil {
+	err := checkAddress(from, parameters)
+	if err == nil && parameters != "" {
+		err = checkFromParameters(parameters)
+	}
+	if err != nil {
 		return fmt.Errorf("%w: change from: %s", ErrInvalidArgument, err)
 	}
 	return d.change("change from", option.ActionChangeEnvelopeFrom, reply.ChangeFrom{Path: from, Parameters: parameters}, nil)
 }
 
 // AddRecipient adds an envelope recipient. parameters are ESMTP parameters
-// separated by blanks, or ""; with them another action is needed
-// (option.ActionAddEnvelopeRecipientParameters). No CR, LF or NUL is allowed. See
+// separated by blanks, or "": NOTIFY and ORCPT (RFC 3461), nothing else. With them
+// another action is needed (option.ActionAddEnvelopeRecipientParameters), and the
+// recipient must be an address. No CR, LF or NUL is allowed. See
 // [ClientContext.AddHeader] for when it may be called.
 func (d due) AddRecipient(recipient, parameters string) error {
-	if err := checkAddress(recipient, parameters); err != nil {
+	err := checkAddress(recipient, parameters)
+	if err == nil && parameters != "" {
+		err = checkRecipientParameters(recipient, parameters)
+	}
+	if err != nil {
 		return fmt.Errorf("%w: add recipient: %s", ErrInvalidArgument, err)
 	}
 	action := option.ActionAddEnvelopeRecipient

@@ -30,9 +30,13 @@ type SMTP struct {
 
 // NewSMTP returns the reply with the given parts, or an error that names the
 // part that cannot be sent: a code outside 400 to 599, an extended code that is
-// malformed or of another class, a line above 980 bytes, more than 32 lines, or a
-// control character other than tab, LF and CRLF. A newline at the end of the text
-// is dropped.
+// malformed or of another class, a line above 980 bytes, more than 32 lines, a
+// control character other than tab, LF and CRLF, or a character beyond ASCII. A
+// newline at the end of the text is dropped.
+//
+// Sendmail drops the eighth bit of a reply: the second byte of "Ê" reaches the
+// SMTP client as a line feed, and what follows it as a line of its own. (RFC 6531
+// section 3.5 would allow UTF-8 after SMTPUTF8, which a milter does not see.)
 //
 // A text that begins with an extended code is split from it. When there is none,
 // the unspecific one (4.0.0 or 5.0.0) is put in where one is needed: for several
@@ -42,6 +46,11 @@ func NewSMTP(code int, extended, text string) (SMTP, error) {
 	lines := splitLines(text)
 	if err := check(code, lines); err != nil {
 		return SMTP{}, err
+	}
+	for i, line := range lines {
+		if j := strings.IndexFunc(line, isBeyondASCII); j >= 0 {
+			return SMTP{}, fmt.Errorf("reply: line %d of the text should be ASCII: %q at byte %d", i+1, line, j+1)
+		}
 	}
 	s := SMTP{Code: code, Extended: extended}
 	if extended == "" {
@@ -205,10 +214,12 @@ func checkExtended(code int, extended string) error {
 	return nil
 }
 
-// isControl reports whether c may not stand in a line of a reply (RFC 5321
-// section 4.2, textstring). Whether a client takes what is not ASCII is not
-// known here (RFC 6531 section 3.5), so that is let through.
+// isControl and isBeyondASCII report whether c may not stand in a line of a reply
+// (RFC 5321 section 4.2, textstring). Only our own replies keep to the second:
+// other milters send what it refuses.
 func isControl(c rune) bool { return c < ' ' && c != '\t' || c == 0x7f }
+
+func isBeyondASCII(c rune) bool { return c > 0x7f }
 
 func allDigits(s string) bool {
 	for _, c := range []byte(s) {

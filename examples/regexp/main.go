@@ -29,7 +29,11 @@ func main() {
 	if flag.NArg() != 1 {
 		log.Fatal("usage: regexp [-spec SPEC] REGEXP")
 	}
-	f := filter{regexp.MustCompile(flag.Arg(0))}
+	unwanted, err := regexp.Compile(flag.Arg(0))
+	if err != nil {
+		log.Fatal(err)
+	}
+	f := filter{unwanted}
 	if err := client.ListenAndServe(*spec, f.setup); err != nil {
 		log.Fatal(err)
 	}

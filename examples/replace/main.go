@@ -27,7 +27,11 @@ func main() {
 	if flag.NArg() != 2 {
 		log.Fatal("usage: replace [-spec SPEC] REGEXP TEXT")
 	}
-	f := filter{regexp.MustCompile(flag.Arg(0)), flag.Arg(1)}
+	pattern, err := regexp.Compile(flag.Arg(0))
+	if err != nil {
+		log.Fatal(err)
+	}
+	f := filter{pattern, flag.Arg(1)}
 	if err := client.ListenAndServe(*spec, f.setup); err != nil {
 		log.Fatal(err)
 	}

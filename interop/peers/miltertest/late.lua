@@ -1,0 +1,12 @@
+-- Every reply comes late, the last one after progress.
+dofile(common)
+greet()
+envelope()
+content()
+finish(SMFIR_ACCEPT)
+need("X-Golden added", mt.eom_check(conn, MT_HDRADD, "X-Golden", "added value"))
+envelope()
+content()
+finish(SMFIR_ACCEPT)
+mt.disconnect(conn)
+mt.echo("done")

@@ -1,0 +1,13 @@
+-- A refused recipient does not end the mail: the next one is taken.
+dofile(common)
+greet()
+step("envelope-from", mt.mailfrom(conn, "<from@example.com>"))
+step("bad", mt.rcptto(conn, "<bad@example.net>"), SMFIR_REPLYCODE)
+step("good", mt.rcptto(conn, "<good@example.net>"))
+step("bad again", mt.rcptto(conn, "<bad@example.net>"), SMFIR_REPLYCODE)
+step("slow", mt.rcptto(conn, "<slow@example.net>"), SMFIR_TEMPFAIL)
+step("another", mt.rcptto(conn, "<another@example.net>", "NOTIFY=NEVER"))
+content()
+finish()
+mt.disconnect(conn)
+mt.echo("done")

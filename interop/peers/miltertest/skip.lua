@@ -1,0 +1,11 @@
+-- The milter wants no more of the body.
+dofile(common)
+greet()
+need("SKIP", mt.test_option(conn, SMFIP_SKIP))
+envelope()
+step("data", mt.data(conn))
+step("end-of-header", mt.eoh(conn))
+step("body", mt.bodystring(conn, "text\r\n"), SMFIR_SKIP)
+finish()
+mt.disconnect(conn)
+mt.echo("done")

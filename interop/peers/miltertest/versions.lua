@@ -1,0 +1,18 @@
+-- An MTA of version 2 gets no answer that it would not know.
+dofile(common)
+connect()
+sent("negotiate", mt.negotiate(conn, 2, 0x7f, 0x3f)) -- steps, then actions, whatever its manual says
+need("no SKIP", not mt.test_option(conn, SMFIP_SKIP))
+need("add-headers", mt.test_action(conn, SMFIF_ADDHDRS))
+need("no change of the sender", not mt.test_action(conn, SMFIF_CHGFROM))
+step("connect", mt.conninfo(conn, "client.example", "192.0.2.1"))
+step("helo", mt.helo(conn, "client.example"))
+envelope()
+step("header", mt.header(conn, "Subject", "one"))
+step("end-of-header", mt.eoh(conn))
+step("body, skipped by the milter", mt.bodystring(conn, "text\r\n"))
+step("body", mt.bodystring(conn, "more text\r\n"))
+finish()
+need("X-Golden added", mt.eom_check(conn, MT_HDRADD, "X-Golden", "added value"))
+mt.disconnect(conn)
+mt.echo("done")
