@@ -6,7 +6,9 @@
 //	c.OnConnectionEstablished(func(ctx *context.ClientContext) {
 //		ctx.OnEnvelopeRecipient(recipient)
 //	})
-//	log.Fatal(c.ListenAndServe("inet:10025@127.0.0.1"))
+//	if err := c.ListenAndServe("inet:10025@127.0.0.1"); err != nil {
+//		log.Fatal(err)
+//	}
 //
 // # Configuration
 //

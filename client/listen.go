@@ -52,7 +52,7 @@ func (l *listener) Close() (err error) {
 //
 // Either all sockets are bound, or none and an error says which one failed and
 // why. A unix socket or port that another server listens on gives an error that
-// wraps syscall.EADDRINUSE. After Shutdown or Close the error is ErrClosed. Listen
+// wraps syscall.EADDRINUSE. What is bound is logged at level info. After Shutdown or Close the error is ErrClosed. Listen
 // on a client that listens does nothing.
 func (c *Client) Listen() error {
 	started, err := c.bindOnce()
@@ -63,6 +63,7 @@ func (c *Client) Listen() error {
 	handlers := c.started
 	c.mu.Unlock()
 	for _, l := range started {
+		c.logger().Info("milter: listening", "on", SpecOf(l.Addr()))
 		for _, h := range handlers {
 			h(l.Addr())
 		}

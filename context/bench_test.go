@@ -18,7 +18,9 @@ func BenchmarkMessage(b *testing.B) {
 	}{
 		{"end-of-message", func(*context.ClientContext) {}},
 		{"all events", func(ctx *context.ClientContext) {
-			ctx.OnEnvelopeFrom(func(*context.ClientContext, string, protocol.Parameters) protocol.Status { return protocol.StatusContinue })
+			ctx.OnEnvelopeFrom(func(*context.ClientContext, string, protocol.Parameters) protocol.Status {
+				return protocol.StatusContinue
+			})
 			ctx.OnEnvelopeRecipient(func(*context.ClientContext, string, protocol.Parameters) protocol.Status {
 				return protocol.StatusContinue
 			})

@@ -202,3 +202,44 @@ func TestNegotiationIsNeverLeftOpen(t *testing.T) {
 		})
 	}
 }
+
+// TestCheckOfLate: what goes wrong because a Late is over is no fault to report.
+func TestCheckOfLate(t *testing.T) {
+	f := negotiated(t, 0, 0, func(event string) protocol.Status {
+		if event == "end-of-message" {
+			return protocol.StatusProgress
+		}
+		return protocol.StatusContinue
+	})
+	_ = f.feed(connectMsg, heloMsg, mailMsg, rcptMsg, dataMsg, eohMsg, eomMsg)
+	late := f.ctx.Late()
+	f.take()
+	late.Check(errors.New("while it is due"))
+	f.happened("a fault", "error other: while it is due")
+	_ = f.feed(abortMsg)
+	f.take()
+	if got := late.Check(stdcontext.Cause(late)); got != protocol.StatusTemporaryFailure {
+		t.Errorf("Check = %v, want temporary-failure", got)
+	}
+	f.happened("the scan only stopped")
+}
+
+// TestStaleRejectOfWrongClass: a refusal with an impossible code by a Late that is
+// over leaves the reply of the event that is due now alone.
+func TestStaleRejectOfWrongClass(t *testing.T) {
+	f := feed(t, forever())
+	var late *context.Late
+	f.ctx.OnHelo(func(ctx *context.ClientContext, _ string) protocol.Status {
+		if late == nil {
+			late = ctx.Late()
+			return protocol.StatusContinue
+		}
+		_ = ctx.SetReply(550, "5.7.1", "mine")
+		late.Reject(450, "", "stale")
+		return protocol.StatusReject
+	})
+	_ = f.feed(negotiateMsg, heloMsg)
+	f.replies()
+	_ = f.feed(heloMsg)
+	f.expect("its own reply", `y"550 5.7.1 mine\x00"`)
+}

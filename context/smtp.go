@@ -55,16 +55,18 @@ func (d due) TemporaryFailure(code int, extended, text string) protocol.Status {
 }
 
 func (d due) refuseWith(status protocol.Status, class, code int, extended, text string) protocol.Status {
-	err := d.SetReply(code, extended, text)
-	if err == nil && code/100 == class {
-		return status
+	err := fmt.Errorf("%w: code should be %dXX for %v: %d", ErrInvalidArgument, class, status, code)
+	if code/100 == class {
+		err = d.SetReply(code, extended, text)
 	}
 	if err == nil {
-		err = fmt.Errorf("%w: code should be %dXX for %v: %d", ErrInvalidArgument, class, status, code)
-		d.ctx.mu.Lock()
-		d.ctx.smtp = reply.SMTP{}
-		d.ctx.mu.Unlock()
+		return status
 	}
+	d.ctx.mu.Lock()
+	if d.open("") == nil {
+		d.ctx.smtp = reply.SMTP{} // one set before is not for this status
+	}
+	d.ctx.mu.Unlock()
 	return d.Check(err)
 }
 
@@ -73,14 +75,18 @@ func (d due) refuseWith(status protocol.Status, class, code int, extended, text 
 //	return ctx.Check(ctx.AddHeader("X-Seen", "yes"), ctx.DeleteHeader("X-Old", 1))
 //
 // It returns StatusContinue if there is no error. Else it reports the first one
-// to OnError and returns StatusTemporaryFailure. (Errors that only say that the
-// answer is not awaited any more are not reported.)
+// to OnError and returns StatusTemporaryFailure. Nothing is reported that came of
+// the end: ErrNoReplyDue, ErrFinished, and whatever goes wrong by a [Late] that is
+// over, such as a scan that stopped with it.
 func (d due) Check(errs ...error) protocol.Status {
 	for _, err := range errs {
 		if err == nil {
 			continue
 		}
-		if !errors.Is(err, ErrNoReplyDue) && !errors.Is(err, ErrFinished) {
+		d.ctx.mu.Lock()
+		over := d.debt != 0 && d.open("") != nil
+		d.ctx.mu.Unlock()
+		if !over && !errors.Is(err, ErrNoReplyDue) && !errors.Is(err, ErrFinished) {
 			d.ctx.report(err)
 		}
 		return protocol.StatusTemporaryFailure

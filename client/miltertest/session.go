@@ -198,7 +198,7 @@ func (s *Session) receive(timeout time.Duration) (protocol.Packet, error) {
 		}
 		return p, nil
 	case <-expired:
-		return protocol.Packet{}, fmt.Errorf("nothing came within %v: %w", timeout, os.ErrDeadlineExceeded)
+		return protocol.Packet{}, fmt.Errorf("nothing came within %v: %w", timeout.Round(time.Millisecond), os.ErrDeadlineExceeded)
 	}
 }
 
