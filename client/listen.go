@@ -52,8 +52,8 @@ func (l *listener) Close() (err error) {
 //
 // Either all sockets are bound, or none and an error says which one failed and
 // why. A unix socket or port that another server listens on gives an error that
-// wraps syscall.EADDRINUSE. What is bound is logged at level info. After Shutdown or Close the error is ErrClosed. Listen
-// on a client that listens does nothing.
+// wraps syscall.EADDRINUSE. What is bound is logged at level info. After Shutdown
+// or Close the error is ErrClosed. Listen on a client that listens does nothing.
 func (c *Client) Listen() error {
 	started, err := c.bindOnce()
 	if err != nil {
