@@ -75,7 +75,7 @@ func (ctx *ClientContext) fill(conn net.Conn) {
 		ctx.lastActivity = time.Now()
 	}
 	switch {
-	case err == nil:
+	case err == nil || n > 0: // what came counts first; the error comes again
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		ctx.deadlinePassed()
 	case isHangUp(err):

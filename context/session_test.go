@@ -4,6 +4,7 @@ import (
 	"bytes"
 	stdcontext "context"
 	"errors"
+	"io"
 	"log/slog"
 	"net"
 	"reflect"
@@ -236,4 +237,41 @@ func TestEveryMethodFromEveryHandler(t *testing.T) {
 			})
 		}
 	}
+}
+
+// TestReadWithError: a connection may bring the last bytes together with its end.
+func TestReadWithError(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		milter, mta := net.Pipe()
+		defer mta.Close()
+		var in []byte
+		for _, m := range []protocol.Message{negotiateMsg, heloMsg, protocol.Bare(protocol.CommandQuit)} {
+			in = m.Append(in)
+		}
+		conn := &lastRead{Conn: milter, in: in}
+		var greeted string
+		ctx := context.New(io.Discard, forever())
+		ctx.OnHelo(func(_ *context.ClientContext, name string) protocol.Status {
+			greeted = name
+			return protocol.StatusContinue
+		})
+		if err := ctx.Serve(conn); err != nil || greeted == "" || ctx.LastState() != context.StateHelo {
+			t.Errorf("Serve: %v, greeted %q, last state %v; want all three commands served", err, greeted, ctx.LastState())
+		}
+		if cause := stdcontext.Cause(ctx); !strings.Contains(cause.Error(), "quit") {
+			t.Errorf("cause %v, want the quit, not the end of the connection", cause)
+		}
+	})
+}
+
+// A lastRead is a connection that ends with its first read.
+type lastRead struct {
+	net.Conn
+	in []byte
+}
+
+func (c *lastRead) Read(b []byte) (int, error) {
+	n := copy(b, c.in)
+	c.in = c.in[n:]
+	return n, io.EOF
 }
