@@ -23,6 +23,14 @@ var headerChanges = []change{
 		want:     func(m *model) { m.add("Message-ID: <new@client.test>") },
 		sendmail: func(m *model) { m.insert(1, "Message-Id: <new@client.test>") }, // the place and spelling of its own
 	}, {
+		name: "add a second Date", do: addHeader("Date", "Tue, 02 Jan 2024 00:00:00 +0000"),
+		want:     func(m *model) { m.add("Date: Tue, 02 Jan 2024 00:00:00 +0000") },
+		sendmail: func(m *model) { m.insert(1, "Date: Tue, 02 Jan 2024 00:00:00 +0000") },
+	}, {
+		name: "add a second Subject", do: addHeader("Subject", "again"),
+		want:     func(m *model) { m.add("Subject: again") },
+		sendmail: func(m *model) { m.insert(3, "Subject: again") },
+	}, {
 		name: "add folded", do: addHeader("X-New", "one\n\ttwo\n three"),
 		want: func(m *model) { m.add("X-New: one\n\ttwo\n three") },
 	}, {
@@ -51,6 +59,14 @@ var headerChanges = []change{
 		name: "insert at 4", do: insertHeader(4, "X-New", "value"),
 		want:     func(m *model) { m.insert(4, "X-New: value") },
 		sendmail: func(m *model) { m.insert(1, "X-New: value") }, // it counts fields that it did not have to add
+	}, {
+		name: "insert at 2", do: insertHeader(2, "X-New", "value"),
+		want:     func(m *model) { m.insert(2, "X-New: value") },
+		sendmail: func(m *model) { m.insert(1, "X-New: value") },
+	}, {
+		name: "insert at 10", do: insertHeader(10, "X-New", "value"),
+		want:     func(m *model) { m.insert(10, "X-New: value") },
+		sendmail: func(m *model) { m.insert(3, "X-New: value") },
 	}, {
 		name: "insert beyond the end", do: insertHeader(100, "X-New", "value"),
 		want: func(m *model) { m.add("X-New: value") },

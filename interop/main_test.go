@@ -60,11 +60,11 @@ func (j *judge) run(t *testing.T, name string, f func(t *testing.T)) {
 	t.Helper()
 	t.Run(name, func(t *testing.T) {
 		j.cases.Add(1)
-		defer func() {
+		t.Cleanup(func() { // the last one to run
 			if t.Failed() {
 				j.failed.Add(1)
 			}
-		}()
+		})
 		f(t)
 	})
 }

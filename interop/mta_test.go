@@ -27,6 +27,8 @@ type mta interface {
 	// submit hands it a mail on its own machine, without SMTP over a socket, and
 	// returns what was said about it.
 	submit(t *testing.T, from, mail string, to ...string) string
+	// queued reports whether a mail is on its way, not in quarantine.
+	queued(id string) bool
 	// held returns what the queue says of a mail in quarantine; "" if it is not.
 	held(t *testing.T, id string) string
 	// release lets a mail out of quarantine.
@@ -52,6 +54,37 @@ func (p *port) address() string { return fmt.Sprintf("127.0.0.1:%d", p.number) }
 func (p *port) dial(t *testing.T) *smtpClient {
 	t.Helper()
 	return dial(t, p.address())
+}
+
+// A fate is what has become of a mail that the MTA has accepted.
+type fate int
+
+const (
+	delivered fate = iota
+	inQuarantine
+	discarded
+)
+
+func (f fate) String() string { return []string{"delivered", "in quarantine", "discarded"}[f] }
+
+// fate waits until it is known.
+func (p *port) fate(t *testing.T, id string) (f fate) {
+	t.Helper()
+	eventually(t, "mail "+id+" is delivered", func() bool {
+		if p.mta.queued(id) {
+			return false
+		}
+		switch {
+		case p.sink.has(id):
+			f = delivered
+		case p.mta.held(t, id) != "":
+			f = inQuarantine
+		default:
+			f = discarded
+		}
+		return true
+	})
+	return f
 }
 
 // endpoint returns the milter's address for a configuration: the path of a unix
@@ -81,7 +114,7 @@ func startMTA(t *testing.T, j *judge, m mta, ports []*port) {
 			spec := p.spec
 			switch spec {
 			case "":
-				spec = "inet:0@127.0.0.1"
+				spec = fmt.Sprintf("inet:%d@127.0.0.1", freePort(t)) // it is bound again and again
 			case "unix":
 				spec = "unix:" + filepath.Join(dir, p.title)
 			}

@@ -124,7 +124,8 @@ func (p *postfix) start(t *testing.T, dir string, out *sink, ports []*port) {
 	// The log is written by postlogd: nothing of it would be seen on the terminal.
 	t.Cleanup(func() {
 		if log, err := os.ReadFile(p.log); err == nil && t.Failed() {
-			t.Logf("warnings of Postfix:\n%s", grep(string(log), "warning: ", "fatal: ", "panic: "))
+			lines := strings.SplitAfter(grep(string(log), "warning: ", "fatal: ", "panic: "), "\n")
+			t.Logf("the last warnings of Postfix (see -keep for all):\n%s", strings.Join(lines[max(0, len(lines)-30):], ""))
 		}
 	})
 	daemon(t, dir+"/out", "/usr/sbin/postfix", "-c", p.etc, "start-fg")
@@ -134,6 +135,16 @@ func (p *postfix) start(t *testing.T, dir string, out *sink, ports []*port) {
 func (p *postfix) submit(t *testing.T, from, mail string, to ...string) string {
 	t.Helper()
 	return output(t, mail, "/usr/sbin/sendmail", append([]string{"-C", p.etc, "-f", from}, to...)...)
+}
+
+func (p *postfix) queued(id string) bool {
+	// In the order in which a mail passes them.
+	for _, queue := range []string{"incoming", "active", "deferred/" + id[:1]} {
+		if exists(filepath.Join(p.spool, queue, id)) {
+			return true
+		}
+	}
+	return false
 }
 
 // held returns the mail's envelope records, which do not have the reason.

@@ -156,6 +156,8 @@ type pipes struct {
 	io.WriteCloser
 }
 
+func (s *sendmail) queued(id string) bool { return exists(filepath.Join(s.queue, "qf"+id)) }
+
 // held returns the queue file.
 func (s *sendmail) held(t *testing.T, id string) string {
 	t.Helper()
