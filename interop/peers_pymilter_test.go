@@ -38,7 +38,6 @@ func TestPymilter(t *testing.T) {
 		spec := "unix:" + filepath.Join(shortDir(t), "s")
 		return launch(t, python, "peers/python/filter.py", spec, class), spec
 	}
-	const from = "MAIL FROM:<alice@example.org> SIZE=1000 BODY=8BITMIME\n"
 	for _, tt := range []struct {
 		class string
 		steps string // that the filter negotiates
