@@ -31,7 +31,7 @@ lint:
 	GOOS=windows $(GO) build ./...
 	GOARCH=386 $(GO) vet ./...
 
-## fuzz: each fuzz target for FUZZTIME
+## fuzz: each fuzz target for FUZZTIME, a time (10s) or a count (30000x)
 fuzz:
 	@for dir in $$($(GO) list -f '{{.Dir}}' ./...); do \
 	  for target in $$(cd $$dir && $(GO) test -list '^Fuzz' . | grep '^Fuzz'); do \
