@@ -39,6 +39,7 @@ func (c *Client) newSession(conn net.Conn) *session {
 	if config.ProcessingSessions == nil {
 		config.ProcessingSessions = c.NumberOfProcessingSessions
 	}
+	conn = withQuickAck(conn)
 	return &session{conn, context.New(conn, config)}
 }
 
