@@ -3,12 +3,14 @@
 package interop_test
 
 import (
+	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"os"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/milter-go/milter/client"
@@ -56,9 +58,25 @@ func (m *milter) start(t *testing.T) {
 			setup(ctx)
 		}
 	})
-	spec, err := client.ParseSpec(m.spec)
+	// A program that another test starts holds a copy of the old listener between
+	// fork and exec, and with it the port.
+	var err error
+	eventually(t, "the milter's port is free again", func() bool {
+		err = m.bind(c)
+		return !errors.Is(err, syscall.EADDRINUSE)
+	})
 	if err != nil {
 		t.Fatal(err)
+	}
+	m.client, m.ended = c, make(chan error, 1)
+	go func() { m.ended <- c.Run() }()
+}
+
+// bind lets c listen on the milter's spec.
+func (m *milter) bind(c *client.Client) error {
+	spec, err := client.ParseSpec(m.spec)
+	if err != nil {
+		return err
 	}
 	if m.listen == nil {
 		err = c.SetConnectionSpec(m.spec)
@@ -70,14 +88,10 @@ func (m *milter) start(t *testing.T) {
 			err = os.Chmod(spec.Address, 0o666)
 		}
 	}
-	if err == nil {
-		err = c.Listen()
-	}
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
-	m.client, m.ended = c, make(chan error, 1)
-	go func() { m.ended <- c.Run() }()
+	return c.Listen()
 }
 
 // kill ends it and its sessions at once.
