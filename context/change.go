@@ -112,7 +112,7 @@ func (d due) ChangeFrom(from, parameters string) error {
 // AddRecipient adds an envelope recipient. parameters are ESMTP parameters
 // separated by blanks, or "": NOTIFY and ORCPT (RFC 3461), nothing else. With them
 // another action is needed (option.ActionAddEnvelopeRecipientParameters), and the
-// recipient must be an address. No CR, LF or NUL is allowed. See
+// recipient must be an address in ASCII. No CR, LF or NUL is allowed. See
 // [ClientContext.AddHeader] for when it may be called.
 func (d due) AddRecipient(recipient, parameters string) error {
 	err := checkAddress(recipient, parameters)

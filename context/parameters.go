@@ -46,6 +46,11 @@ func checkRecipientParameters(recipient, parameters string) error {
 	if len(path) > maxPath {
 		return fmt.Errorf("address should have at most %d bytes: %d", maxPath, len(path))
 	}
+	for _, c := range []byte(path) {
+		if c >= 0x80 { // some of these bytes mean something else to Sendmail (its metacharacters)
+			return fmt.Errorf("address with parameters should be ASCII: %q", recipient)
+		}
+	}
 	_, list, err := protocol.ParseRcptTo(path + " " + parameters)
 	if err != nil {
 		return err

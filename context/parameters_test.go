@@ -41,6 +41,8 @@ func TestEnvelopeParameters(t *testing.T) {
 		{"address with an empty label", true, "c@example..com", "NOTIFY=NEVER", false},
 		{"address with two at-signs", true, "<a@b@c>", "NOTIFY=NEVER", false},
 		{"address of 257 bytes", true, "<c@" + strings.Repeat("x", 253) + ">", "NOTIFY=NEVER", false},
+		{"address beyond ASCII", true, "<a@\u2028example.test>", "NOTIFY=SUCCESS,DELAY", false},
+		{"the same without parameters", true, "<a@\u2028example.test>", "", true},
 		{"two addresses", true, "<a@b,c@d>", "NOTIFY=NEVER", false},
 		{"brackets that do not fit", true, "c@example.com>", "NOTIFY=NEVER", false},
 		{"odd address without parameters", true, "<a@b@c>", "", true},
