@@ -53,6 +53,10 @@ func (ctx *ClientContext) NegotiateResponse(o option.Option, macros *option.Macr
 // made by any goroutine, also before the handler has returned. The first answer
 // is sent; a later one gets ErrNoReplyDue, and ErrFinished when the session has
 // ended.
+//
+// A Response call answers the event of its kind that waits now. A goroutine that
+// may outlive its mail answers by [ClientContext.Later] or [ClientContext.Late],
+// which cannot answer for the next one.
 func (ctx *ClientContext) ConnectResponse(status protocol.Status) error {
 	return ctx.respond(protocol.CommandConnect, status)
 }

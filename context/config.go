@@ -54,6 +54,10 @@ type Config struct {
 	// returned or a late reply has not come. After that ReplyTimeoutStatus is
 	// sent in its place, without the changes that were not sent yet. Zero means
 	// no limit. Default: zero.
+	//
+	// At the negotiation the answer is a temporary failure, or a reject if that is
+	// ReplyTimeoutStatus: the other statuses would ask the MTA for no event. The
+	// same goes for PanicStatus.
 	ReplyTimeout time.Duration
 	// ReplyTimeoutStatus is the answer when ReplyTimeout has passed;
 	// StatusDefault stands for StatusTemporaryFailure.

@@ -27,7 +27,7 @@
 // All methods of ClientContext are safe to call from any goroutine and from
 // within handlers. Handlers are registered before Serve or Feed, or by a handler.
 // No lock is held while a handler runs, so a handler may call everything but
-// Serve and Feed. A handler that blocks keeps its own session waiting and no
+// Serve. A handler that blocks keeps its own session waiting and no
 // other.
 //
 // # Ownership

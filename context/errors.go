@@ -7,13 +7,14 @@ import "errors"
 var (
 	// ErrNoReplyDue is returned by a Response call when the MTA is not waiting
 	// for a reply to that event: it has been answered, the message was aborted,
-	// or the event has not come.
+	// or the event has not come; and by everything done by a Late that is over.
 	ErrNoReplyDue = errors.New("context: no reply is due")
 	// ErrFinished is returned by every call that would send something when the
 	// session has ended. The cause of an ended session wraps it, unless the
 	// session ended with an error.
 	ErrFinished = errors.New("context: session has finished")
-	// ErrClosed is the cause of a session that was ended by Close.
+	// ErrClosed is the cause of a session that was ended by Close, and is wrapped by
+	// what Serve and Feed return when Config.Parent has ended.
 	ErrClosed = errors.New("context: session was closed")
 	// ErrTimeout is wrapped by the cause of a session whose MTA was silent for
 	// too long.

@@ -5,5 +5,8 @@
 //
 //	make interop
 //
+// The sessions that were recorded with the MTAs (testdata/flows) need none of that:
+// every go test replays them.
+//
 // The library itself is in the other folders; nothing here is meant for import.
 package interop
