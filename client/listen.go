@@ -9,6 +9,8 @@ import (
 	"slices"
 	"sync"
 	"syscall"
+
+	"github.com/milter-go/milter/internal/socket"
 )
 
 // A listener is a socket that the client listens on. Close does its work once.
@@ -44,6 +46,15 @@ func (l *listener) Close() (err error) {
 		}
 	})
 	return err
+}
+
+// wrap returns what was accepted. A listener of package net hands it to us alone.
+func (l *listener) wrap(conn net.Conn) *socket.Conn {
+	switch l.Listener.(type) {
+	case *net.TCPListener, *net.UnixListener:
+		return socket.Own(conn)
+	}
+	return socket.Of(conn)
 }
 
 // Listen binds the sockets of all connection specs, so that MTAs can connect; they

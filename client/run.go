@@ -7,6 +7,8 @@ import (
 	"net"
 	"syscall"
 	"time"
+
+	"github.com/milter-go/milter/internal/socket"
 )
 
 const (
@@ -102,7 +104,7 @@ func (c *Client) accept(l *listener) error {
 		switch {
 		case err == nil:
 			delay = 0
-			c.start(conn)
+			c.start(l.wrap(conn))
 			continue
 		case c.stop.Err() != nil:
 			return nil
@@ -146,7 +148,7 @@ func (c *Client) full() bool {
 
 // start serves a connection in a goroutine of its own, as soon as there is room:
 // another listener may have been quicker to use the last place.
-func (c *Client) start(conn net.Conn) {
+func (c *Client) start(conn *socket.Conn) {
 	s := c.newSession(conn)
 	if err := c.add(s, true); err != nil {
 		s.refuse()

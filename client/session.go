@@ -7,12 +7,13 @@ import (
 	"runtime/debug"
 
 	"github.com/milter-go/milter/context"
+	"github.com/milter-go/milter/internal/socket"
 )
 
 // A session is a connection that is served. One that follows another session on
 // the same connection takes its place.
 type session struct {
-	conn net.Conn
+	conn *socket.Conn
 	ctx  *context.ClientContext // guarded by Client.mu once the session is added
 }
 
@@ -21,7 +22,7 @@ type session struct {
 // otherwise the error that ended it. After Shutdown or Close the connection is
 // closed and the error is ErrClosed. Neither Listen nor Run is needed.
 func (c *Client) ServeConn(conn net.Conn) error {
-	s := c.newSession(conn)
+	s := c.newSession(socket.Of(conn))
 	if err := c.add(s, false); err != nil {
 		s.refuse()
 		return err
@@ -29,7 +30,7 @@ func (c *Client) ServeConn(conn net.Conn) error {
 	return c.serve(s)
 }
 
-func (c *Client) newSession(conn net.Conn) *session {
+func (c *Client) newSession(conn *socket.Conn) *session {
 	config := c.Config
 	config.ID = c.ids.Add(1)
 	if config.Parent == nil {
@@ -39,7 +40,6 @@ func (c *Client) newSession(conn net.Conn) *session {
 	if config.ProcessingSessions == nil {
 		config.ProcessingSessions = c.NumberOfProcessingSessions
 	}
-	conn = withQuickAck(conn)
 	return &session{conn, context.New(conn, config)}
 }
 

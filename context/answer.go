@@ -143,23 +143,22 @@ func (ctx *ClientContext) respondLocked(c protocol.Command, debt uint64, status 
 }
 
 // handled answers with what the handlers of an event returned, unless somebody
-// has answered in the meantime.
+// has answered in the meantime. mu is held.
 func (ctx *ClientContext) handled(c protocol.Command, debt uint64, status protocol.Status) {
 	if status == protocol.StatusProgress {
 		return
 	}
-	ctx.mu.Lock()
-	defer ctx.mu.Unlock()
 	if ctx.cause == nil && ctx.owed == c && ctx.debt == debt {
 		_ = ctx.pay(c, status) // an error is on its way to OnError
 	}
 }
 
 // payForPanic answers in place of a handler that panicked, and ends the session.
+// mu is held.
 func (ctx *ClientContext) payForPanic(c protocol.Command, debt uint64, err error) {
+	ctx.mu.Unlock()
 	ctx.logPanic(err)
 	ctx.mu.Lock()
-	defer ctx.mu.Unlock()
 	if ctx.cause == nil && ctx.owed == c && ctx.debt == debt && ctx.config.PanicStatus != protocol.StatusAbort {
 		ctx.payInstead(c, ctx.config.PanicStatus)
 	}
@@ -167,7 +166,7 @@ func (ctx *ClientContext) payForPanic(c protocol.Command, debt uint64, err error
 	if ctx.cause != err && len(ctx.handlers.error) > 0 {
 		// The answer has ended the session, or it had ended before: the panic is
 		// not the cause, but OnError is told of it all the same.
-		ctx.later(func() { ctx.reportError(err) })
+		ctx.reportSoon(err)
 	}
 }
 
@@ -175,10 +174,10 @@ func (ctx *ClientContext) payForPanic(c protocol.Command, debt uint64, err error
 // are dropped; a mail of which some are with the MTA already is never accepted.
 func (ctx *ClientContext) payInstead(c protocol.Command, status protocol.Status) {
 	half := ctx.out.written
-	ctx.out = changes{}
+	ctx.out.reset()
 	ctx.quarantineReason = ""
-	if ctx.result != nil && !half {
-		ctx.result.AddedHeaders, ctx.result.RemovedHeaders = nil, nil
+	if !half {
+		ctx.mail.forgetChanges()
 	}
 	if c == protocol.CommandNegotiate && status != protocol.StatusReject {
 		status = protocol.StatusTemporaryFailure // the others would ask for no event: all mail would pass unseen
@@ -209,7 +208,7 @@ func (ctx *ClientContext) pay(c protocol.Command, status protocol.Status) error 
 	silent := ctx.option.Steps.Has(noReplyStep(c)) && noReplyStep(c) != 0
 	a := decision{status, ctx.smtp, silent}
 	if !silent {
-		if err := ctx.write(ctx.appendAnswer(c, a)); err != nil {
+		if err := ctx.writeAnswer(c, a); err != nil {
 			return err
 		}
 	}
@@ -218,7 +217,7 @@ func (ctx *ClientContext) pay(c protocol.Command, status protocol.Status) error 
 		ctx.skipBody = true
 	}
 	if c == protocol.CommandEnvelopeRecipient && ctx.inMessage {
-		ctx.result.addRecipient(ctx.recipient, status)
+		ctx.mail.answered(status)
 	}
 	if ctx.inMessage && ends(c, status) {
 		if c != protocol.CommandEndOfMessage {
@@ -230,7 +229,7 @@ func (ctx *ClientContext) pay(c protocol.Command, status protocol.Status) error 
 		fault = fmt.Errorf("%w: %v at %v could not be sent: the MTA awaits no reply", ErrInvalidStatus, status, c)
 	}
 	if fault != nil {
-		ctx.later(func() { ctx.reportError(fault) })
+		ctx.reportSoon(fault)
 	}
 	ctx.endIfDrained()
 	return fault
@@ -238,10 +237,8 @@ func (ctx *ClientContext) pay(c protocol.Command, status protocol.Status) error 
 
 // repeat answers what the MTA still sends of a message that was decided.
 func (ctx *ClientContext) repeat(c protocol.Command, d *decision) {
-	ctx.mu.Lock()
-	defer ctx.mu.Unlock()
 	if step := noReplyStep(c); step == 0 || !ctx.option.Steps.Has(step) {
-		_ = ctx.write(ctx.appendAnswer(c, *d))
+		_ = ctx.writeAnswer(c, *d)
 		ctx.active()
 	}
 	if c == protocol.CommandEndOfMessage {
@@ -297,16 +294,9 @@ func ends(c protocol.Command, status protocol.Status) bool {
 	return false
 }
 
-// appendAnswer builds what is written to answer c: at end of message the changes
+// writeAnswer sends the answer to c in one write: at end of message the changes
 // that wait and the quarantine, then the reply.
-func (ctx *ClientContext) appendAnswer(c protocol.Command, a decision) []byte {
-	dst := ctx.buf[:0]
-	if c == protocol.CommandEndOfMessage {
-		dst = ctx.out.appendTo(dst)
-		if ctx.quarantineReason != "" {
-			dst = reply.Quarantine{Reason: ctx.quarantineReason}.Append(dst)
-		}
-	}
+func (ctx *ClientContext) writeAnswer(c protocol.Command, a decision) error {
 	letter := protocol.ReplyContinue
 	switch a.status {
 	case protocol.StatusAccept:
@@ -328,13 +318,22 @@ func (ctx *ClientContext) appendAnswer(c protocol.Command, a decision) []byte {
 			letter = protocol.ReplySkip
 		}
 	}
-	if letter == protocol.ReplyReplyCode {
-		dst = reply.ReplyCode{SMTP: a.smtp}.Append(dst)
-	} else {
-		dst = reply.Bare(letter).Append(dst)
+	if c == protocol.CommandEndOfMessage {
+		ctx.out.finish(ctx.quarantineReason)
 	}
-	ctx.buf = dst
-	return dst
+	if letter == protocol.ReplyReplyCode {
+		ctx.out.buf = reply.ReplyCode{SMTP: a.smtp}.Append(ctx.out.buf)
+	} else {
+		ctx.out.buf = reply.Bare(letter).Append(ctx.out.buf)
+	}
+	return ctx.flush()
+}
+
+// flush writes what is in the buffer of changes.
+func (ctx *ClientContext) flush() error {
+	err := ctx.write(ctx.out.buf)
+	ctx.out.buf = ctx.out.buf[:0]
+	return err
 }
 
 // write sends whole packets. The first error ends the session.
@@ -342,24 +341,26 @@ func (ctx *ClientContext) write(packets []byte) error {
 	if ctx.wfail != nil {
 		return ctx.wfail
 	}
-	if conn := ctx.conn.Load(); conn != nil && ctx.config.WriteTimeout > 0 {
-		_ = (*conn).SetWriteDeadline(time.Now().Add(ctx.config.WriteTimeout))
-	}
-	if _, err := ctx.w.Write(packets); err != nil {
-		if isHangUp(err) {
-			err = fmt.Errorf("%w: the MTA hung up: %w", ErrFinished, err)
-		} else {
-			err = fmt.Errorf("context: writing a reply: %w", err)
+	var err error
+	conn := ctx.conn.Load()
+	switch {
+	case conn != nil && ctx.writesToConn:
+		err = conn.WriteAll(packets, ctx.config.WriteTimeout)
+	default:
+		if conn != nil && ctx.config.WriteTimeout > 0 {
+			_ = conn.SetWriteDeadline(time.Now().Add(ctx.config.WriteTimeout))
 		}
-		ctx.wfail = err
-		ctx.end(err)
-		return err
+		_, err = ctx.w.Write(packets)
 	}
-	if cap(ctx.buf) > keepBuffer {
-		ctx.buf = nil
+	if err == nil {
+		return nil
 	}
-	return nil
+	if isHangUp(err) {
+		err = fmt.Errorf("%w: the MTA hung up: %w", ErrFinished, err)
+	} else {
+		err = fmt.Errorf("context: writing a reply: %w", err)
+	}
+	ctx.wfail = err
+	ctx.end(err)
+	return err
 }
-
-// keepBuffer is how large a buffer may be that is kept between two replies.
-const keepBuffer = 64 << 10

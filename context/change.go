@@ -5,6 +5,7 @@ import (
 	"math"
 	"strings"
 
+	"github.com/milter-go/milter/internal/block"
 	"github.com/milter-go/milter/option"
 	"github.com/milter-go/milter/protocol"
 	"github.com/milter-go/milter/reply"
@@ -14,19 +15,34 @@ import (
 // order of the calls, but for the body: its packets leave in one run, because
 // Postfix ends the replacement at any other packet (milter8.c).
 type changes struct {
-	before    []byte // what comes before the body
-	body      []byte
-	after     []byte // what comes after it
+	buf       []byte // what leaves next: the changes before the body, the body, or a reply
+	after     []byte // the changes after the body
 	replacing bool   // there is a new body
 	open      bool   // a part of the body is with the MTA, the run goes on
 	written   bool   // some changes are with the MTA
 }
 
-func (c *changes) appendTo(dst []byte) []byte {
-	return append(append(append(dst, c.before...), c.body...), c.after...)
+// finish completes buf, but for the reply.
+func (c *changes) finish(quarantineReason string) {
+	if len(c.after) > 0 {
+		c.buf = block.Append(c.buf, c.after)
+	}
+	if quarantineReason != "" {
+		c.buf = reply.Quarantine{Reason: quarantineReason}.Append(c.buf)
+	}
 }
 
-func (c *changes) reset() { *c = changes{} }
+// reset drops what waits. A small buffer, which is all that a reply without
+// changes needs, is kept.
+func (c *changes) reset() {
+	buf := c.buf[:0]
+	if cap(buf) >= block.Small {
+		block.Put(buf)
+		buf = nil
+	}
+	block.Put(c.after)
+	*c = changes{buf: buf}
+}
 
 // AddHeader adds a header field, at the end of the header as a rule. (Sendmail
 // puts it before the first field of the same name.)
@@ -45,9 +61,8 @@ func (d due) AddHeader(name, value string) error {
 	if err != nil {
 		return fmt.Errorf("%w: add header: %s", ErrInvalidArgument, err)
 	}
-	return d.change("add header", option.ActionAddHeaders, reply.AddHeader{Name: name, Value: value}, func(r *MessageResult) {
-		r.AddedHeaders = append(r.AddedHeaders, protocol.Header{Name: name, Value: value})
-	})
+	m := reply.AddHeader{Name: name, Value: value}
+	return d.changeHeader("add header", option.ActionAddHeaders, m, headerChange{headerAdded, 0, name, value})
 }
 
 // InsertHeader adds a header field at a place: 0 is above all others, 1 below
@@ -61,9 +76,8 @@ func (d due) InsertHeader(index int, name, value string) error {
 	if err != nil {
 		return fmt.Errorf("%w: insert header: %s", ErrInvalidArgument, err)
 	}
-	return d.change("insert header", option.ActionAddHeaders, reply.InsertHeader{Index: uint32(index), Name: name, Value: value}, func(r *MessageResult) {
-		r.AddedHeaders = append(r.AddedHeaders, protocol.Header{Name: name, Value: value})
-	})
+	m := reply.InsertHeader{Index: uint32(index), Name: name, Value: value}
+	return d.changeHeader("insert header", option.ActionAddHeaders, m, headerChange{headerAdded, index, name, value})
 }
 
 // ChangeHeader replaces the value of a header field: the index-th one called
@@ -78,12 +92,8 @@ func (d due) ChangeHeader(name string, index int, value string) error {
 	if err != nil {
 		return fmt.Errorf("%w: change header: %s", ErrInvalidArgument, err)
 	}
-	return d.change("change header", option.ActionChangeHeaders, reply.ChangeHeader{Index: uint32(index), Name: name, Value: value}, func(r *MessageResult) {
-		r.RemovedHeaders = append(r.RemovedHeaders, r.header(name, index))
-		if value != "" {
-			r.AddedHeaders = append(r.AddedHeaders, protocol.Header{Name: name, Value: value})
-		}
-	})
+	m := reply.ChangeHeader{Index: uint32(index), Name: name, Value: value}
+	return d.changeHeader("change header", option.ActionChangeHeaders, m, headerChange{headerChanged, index, name, value})
 }
 
 // DeleteHeader deletes a header field, see [ClientContext.ChangeHeader]. To
@@ -106,7 +116,7 @@ func (d due) ChangeFrom(from, parameters string) error {
 	if err != nil {
 		return fmt.Errorf("%w: change from: %s", ErrInvalidArgument, err)
 	}
-	return d.change("change from", option.ActionChangeEnvelopeFrom, reply.ChangeFrom{Path: from, Parameters: parameters}, nil)
+	return d.change("change from", option.ActionChangeEnvelopeFrom, reply.ChangeFrom{Path: from, Parameters: parameters})
 }
 
 // AddRecipient adds an envelope recipient. parameters are ESMTP parameters
@@ -126,7 +136,7 @@ func (d due) AddRecipient(recipient, parameters string) error {
 	if parameters != "" {
 		action = option.ActionAddEnvelopeRecipientParameters
 	}
-	return d.change("add recipient", action, reply.AddRecipient{Path: recipient, Parameters: parameters}, nil)
+	return d.change("add recipient", action, reply.AddRecipient{Path: recipient, Parameters: parameters})
 }
 
 // DeleteRecipient removes an envelope recipient. Both MTAs compare it with the
@@ -137,7 +147,7 @@ func (d due) DeleteRecipient(recipient string) error {
 	if err := checkAddress(recipient, ""); err != nil {
 		return fmt.Errorf("%w: delete recipient: %s", ErrInvalidArgument, err)
 	}
-	return d.change("delete recipient", option.ActionDeleteEnvelopeRecipient, reply.DeleteRecipient{Path: recipient}, nil)
+	return d.change("delete recipient", option.ActionDeleteEnvelopeRecipient, reply.DeleteRecipient{Path: recipient})
 }
 
 // ReplaceBody replaces the body of the mail; several calls add up to one body.
@@ -154,7 +164,7 @@ func (d due) ReplaceBody(body []byte) error {
 	ctx.out.replacing = true
 	for {
 		n := min(len(body), protocol.MaxChunk)
-		ctx.out.body = reply.ReplaceBody{Chunk: body[:n]}.Append(ctx.out.body)
+		ctx.out.buf = reply.ReplaceBody{Chunk: body[:n]}.Append(block.Grow(ctx.out.buf, n+packetOverhead))
 		if err := ctx.flushAbove(ctx.packetBufferSize); err != nil {
 			return err
 		}
@@ -216,42 +226,64 @@ func (d due) Progress() error {
 }
 
 func (ctx *ClientContext) writeProgress() error {
-	dst := ctx.buf[:0]
+	var packet [packetOverhead]byte
 	if ctx.out.open {
 		// Within the body a progress would end the replacement; an empty piece of
 		// body keeps the MTA waiting just as well.
-		dst = reply.ReplaceBody{}.Append(dst)
-	} else {
-		dst = reply.Bare(protocol.ReplyProgress).Append(dst)
+		return ctx.write(reply.ReplaceBody{}.Append(packet[:0]))
 	}
-	ctx.buf = dst
-	return ctx.write(dst)
+	return ctx.write(reply.Bare(protocol.ReplyProgress).Append(packet[:0]))
 }
 
-// change sends a change that is no body: it waits for the reply, or for the
-// packet buffer to be full.
-func (d due) change(operation string, action option.Action, m reply.Message, record func(*MessageResult)) error {
+// packetOverhead is the length of an empty packet, in bytes.
+const packetOverhead = 5
+
+// A headerChange is what the message result says of a change to a header.
+type headerChange struct {
+	how         byte
+	index       int
+	name, value string
+}
+
+func (d due) changeHeader(operation string, action option.Action, m reply.Message, h headerChange) error {
 	ctx := d.ctx
 	ctx.mu.Lock()
 	defer ctx.mu.Unlock()
-	to := &ctx.out.before
+	err := d.changeLocked(operation, action, m)
+	if err == nil || ctx.wfail != nil && err == ctx.wfail {
+		ctx.mail.changed(h.how, h.index, h.name, h.value)
+	}
+	return err
+}
+
+// change sends a change that is neither of the body nor of a header: it waits for
+// the reply, or for the packet buffer to be full.
+func (d due) change(operation string, action option.Action, m reply.Message) error {
+	d.ctx.mu.Lock()
+	defer d.ctx.mu.Unlock()
+	return d.changeLocked(operation, action, m)
+}
+
+func (d due) changeLocked(operation string, action option.Action, m reply.Message) error {
+	ctx := d.ctx
+	to := &ctx.out.buf
 	if ctx.out.replacing {
 		to = &ctx.out.after
 	}
+	if *to == nil {
+		*to = block.Get(block.Small)[:0]
+	}
 	start := len(*to)
 	*to = m.Append(*to)
-	var err error
-	if fault := checkSize(len(*to) - start - 5); fault != nil {
-		err = fmt.Errorf("%w: %s: %s", ErrInvalidArgument, operation, fault)
+	fault := checkSize(len(*to) - start - packetOverhead)
+	if fault != nil {
+		fault = fmt.Errorf("%w: %s: %s", ErrInvalidArgument, operation, fault)
 	} else {
-		err = d.checkChange(operation, action)
+		fault = d.checkChange(operation, action)
 	}
-	if err != nil {
+	if fault != nil {
 		*to = (*to)[:start]
-		return err
-	}
-	if record != nil && ctx.result != nil {
-		record(ctx.result)
+		return fault
 	}
 	return ctx.flushAbove(ctx.packetBufferSize)
 }
@@ -259,15 +291,12 @@ func (d due) change(operation string, action option.Action, m reply.Message, rec
 // flushAbove writes the changes that wait when they are more than size bytes.
 // Those that come after the body wait until the body is complete.
 func (ctx *ClientContext) flushAbove(size int) error {
-	if len(ctx.out.before)+len(ctx.out.body) <= size {
+	if len(ctx.out.buf) <= size {
 		return nil
 	}
-	dst := append(append(ctx.buf[:0], ctx.out.before...), ctx.out.body...)
-	ctx.buf = dst
-	ctx.out.open = ctx.out.open || len(ctx.out.body) > 0
+	ctx.out.open = ctx.out.replacing
 	ctx.out.written = true
-	ctx.out.before, ctx.out.body = ctx.out.before[:0], ctx.out.body[:0]
-	return ctx.write(dst)
+	return ctx.flush()
 }
 
 // checkChange reports why a change is not legal now.

@@ -19,7 +19,7 @@ const (
 	DefaultWriteTimeout = 10 * time.Second
 	// DefaultPacketBufferSize is how many bytes of changes are kept back at end
 	// of message.
-	DefaultPacketBufferSize = 64 << 10
+	DefaultPacketBufferSize = 256 << 10
 )
 
 // A Config is what a session starts with. [DefaultConfig] returns the defaults;
@@ -39,7 +39,7 @@ type Config struct {
 	// PacketBufferSize is how many bytes of changes may wait at end of message
 	// for the reply, so that all of them leave in one write with it. Above it
 	// they are written at once; zero writes each change at once, as milter
-	// manager does by default. Default: 64 KiB.
+	// manager does by default. Default: 256 KiB.
 	PacketBufferSize int
 	// MaxPayload is the largest payload of a packet that is taken, in bytes. A
 	// larger one ends the session. Zero means the default: 1 MiB.

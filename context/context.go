@@ -10,6 +10,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/milter-go/milter/internal/socket"
 	"github.com/milter-go/milter/option"
 	"github.com/milter-go/milter/protocol"
 	"github.com/milter-go/milter/reply"
@@ -25,26 +26,28 @@ import (
 type ClientContext struct {
 	due
 
-	std    stdcontext.Context // done when the session ends
-	cancel stdcontext.CancelCauseFunc
 	config Config // as given; the values that can be set live below mu
 	w      io.Writer
 
-	leaveParent func() bool              // nil: the parent never ends
-	conn        atomic.Pointer[net.Conn] // while Serve runs
-	wake        chan struct{}            // ends a wait of Serve, see kick
+	leaveParent  func() bool                 // nil: the parent never ends
+	conn         atomic.Pointer[socket.Conn] // while Serve runs
+	writesToConn bool                        // w is that connection
 
 	in    protocol.Buffer
 	phase phase
 
-	mu sync.Mutex // guards what follows; never held while a handler runs or while reading
+	mu   sync.Mutex // guards what follows; never held while a handler runs or while reading
+	wake sync.Cond  // ends a wait that is no read, see kick
+
+	std    stdcontext.Context // done when the session ends; nil until it is needed
+	cancel stdcontext.CancelCauseFunc
 
 	handlers handlers
-	running  bool     // somebody delivers events
-	fed      bool     // Feed delivers them, not Serve
-	arrived  []byte   // what Feed has brought
-	pending  []func() // events that come from other goroutines, see later
-	held     bool     // a packet waits for the reply that is due
+	running  bool                   // somebody delivers events
+	fed      bool                   // Feed delivers them, not Serve
+	arrived  []byte                 // what Feed has brought
+	pending  []func(*ClientContext) // events that come from other goroutines, see later
+	held     bool                   // a packet waits for the reply that is due
 
 	state, lastState State
 	status           protocol.Status
@@ -54,6 +57,7 @@ type ClientContext struct {
 	owed       protocol.Command // 0: nothing
 	last       protocol.Command // the last event
 	debt       uint64
+	debtCause  error                        // why that one is not due any more
 	cancels    []stdcontext.CancelCauseFunc // of what runs for the reply that is due
 	replyTimer *time.Timer
 	keepAlive  *time.Timer
@@ -63,19 +67,16 @@ type ClientContext struct {
 
 	smtp  reply.SMTP // for the reply that is due
 	out   changes
-	buf   []byte // for one write
-	wfail error  // the first write error; nothing is written after it
+	wfail error // the first write error; nothing is written after it
 
-	macros [numStages][]byte // a protocol.MacroList for each stage
-	fresh  [numStages]bool   // defined since the last command
+	macros macroStore
 
 	inMessage        bool
 	announced        bool      // macros tell of a mail whose MAIL was negotiated away
 	decision         *decision // the final answer to a message that the MTA has not ended yet
 	skipBody         bool
 	quarantineReason string
-	recipient        string // of the envelope-recipient event
-	result           *MessageResult
+	mail             record
 	shelf            map[string]string
 	perMessage       map[any]any
 	message          stdcontext.Context
@@ -88,6 +89,7 @@ type ClientContext struct {
 
 	armed, lastActivity, started time.Time // see serve.go
 	partialSince                 time.Time // when the packet that has begun to come in began
+	heard                        bool      // something came or was answered since lastActivity
 	reading                      bool
 
 	timeout          time.Duration
@@ -103,14 +105,13 @@ var _ stdcontext.Context = (*ClientContext)(nil)
 // the MTA sends, and its replies are written to w, a whole packet or several at
 // a time. With a connection as w, [ClientContext.Serve] runs the session on it.
 func New(w io.Writer, config Config) *ClientContext {
-	parent := config.Parent
-	if parent == nil {
-		parent = stdcontext.Background()
+	if config.Parent == nil {
+		config.Parent = stdcontext.Background()
 	}
+	parent := config.Parent
 	ctx := &ClientContext{
 		config:           config,
 		w:                w,
-		wake:             make(chan struct{}, 1),
 		in:               protocol.Buffer{MaxPayload: config.MaxPayload},
 		state:            StateStart,
 		lastState:        StateStart,
@@ -119,7 +120,7 @@ func New(w io.Writer, config Config) *ClientContext {
 		packetBufferSize: config.PacketBufferSize,
 	}
 	ctx.due.ctx = ctx
-	ctx.std, ctx.cancel = stdcontext.WithCancelCause(parent)
+	ctx.wake.L = &ctx.mu
 	if parent.Done() != nil {
 		ctx.leaveParent = stdcontext.AfterFunc(parent, func() {
 			ctx.fail(fmt.Errorf("%w: %w", ErrClosed, stdcontext.Cause(parent)))
@@ -130,17 +131,44 @@ func New(w io.Writer, config Config) *ClientContext {
 }
 
 // Deadline implements the standard Context.
-func (ctx *ClientContext) Deadline() (deadline time.Time, ok bool) { return ctx.std.Deadline() }
+func (ctx *ClientContext) Deadline() (deadline time.Time, ok bool) {
+	return ctx.config.Parent.Deadline()
+}
 
 // Done returns a channel that is closed when the session ends, by whichever side.
-func (ctx *ClientContext) Done() <-chan struct{} { return ctx.std.Done() }
+func (ctx *ClientContext) Done() <-chan struct{} {
+	ctx.mu.Lock()
+	defer ctx.mu.Unlock()
+	return ctx.standard().Done()
+}
 
 // Err returns nil while the session lives, then an error. The standard package's
 // Cause(ctx) says why the session ended.
-func (ctx *ClientContext) Err() error { return ctx.std.Err() }
+func (ctx *ClientContext) Err() error {
+	ctx.mu.Lock()
+	defer ctx.mu.Unlock()
+	return ctx.standard().Err()
+}
 
 // Value returns a value of [Config.Parent].
-func (ctx *ClientContext) Value(key any) any { return ctx.std.Value(key) }
+func (ctx *ClientContext) Value(key any) any {
+	ctx.mu.Lock()
+	std := ctx.standard()
+	ctx.mu.Unlock()
+	return std.Value(key)
+}
+
+// standard returns the standard context of the session, which is made when
+// somebody asks for it.
+func (ctx *ClientContext) standard() stdcontext.Context {
+	if ctx.std == nil {
+		ctx.std, ctx.cancel = stdcontext.WithCancelCause(ctx.config.Parent)
+		if ctx.cause != nil {
+			ctx.cancel(ctx.cause)
+		}
+	}
+	return ctx.std
+}
 
 // ID returns the number of the session, [Config.ID].
 func (ctx *ClientContext) ID() uint64 { return ctx.config.ID }
@@ -234,7 +262,8 @@ func (ctx *ClientContext) SetTimeout(d time.Duration) {
 	ctx.mu.Lock()
 	defer ctx.mu.Unlock()
 	ctx.timeout = d
-	ctx.arm()
+	at, _ := ctx.deadline()
+	ctx.arm(at)
 }
 
 // PacketBufferSize returns how many bytes of changes may wait for the reply to

@@ -24,11 +24,20 @@ func combine(decided, next protocol.Status) (status protocol.Status, stop bool) 
 
 // dispatch calls the handlers of one event and combines their statuses. A
 // decision ends the round for the handlers that decide; the ones that watch see
-// every event. The error is the panic of a handler.
-func dispatch[F any](ctx *ClientContext, e *event[F], call func(F) protocol.Status) (status protocol.Status, err error) {
-	ctx.mu.Lock()
+// every event. The error is the panic of a handler. mu is held, and released while
+// they run.
+func dispatch[F any](ctx *ClientContext, e *event[F], call func(F) protocol.Status) (protocol.Status, error) {
 	handlers := e.handlers
+	if len(handlers) == 0 {
+		return protocol.StatusNotChange, nil
+	}
 	ctx.mu.Unlock()
+	status, err := callAll(handlers, call)
+	ctx.mu.Lock()
+	return status, err
+}
+
+func callAll[F any](handlers []handler[F], call func(F) protocol.Status) (status protocol.Status, err error) {
 	defer recoverTo(&err)
 	status = protocol.StatusNotChange
 	stop := false
@@ -44,16 +53,20 @@ func dispatch[F any](ctx *ClientContext, e *event[F], call func(F) protocol.Stat
 }
 
 // notify calls the handlers of an event without a status. One that panics does
-// not keep the next from being called; the panic ends the session.
+// not keep the next from being called; the panic ends the session. mu is held, and
+// released while they run.
 func notify[F any](ctx *ClientContext, list *[]F, call func(F)) {
-	ctx.mu.Lock()
 	handlers := *list
+	if len(handlers) == 0 {
+		return
+	}
 	ctx.mu.Unlock()
 	for _, h := range handlers {
 		if err := protect(func() { call(h) }); err != nil {
 			ctx.panicked(err)
 		}
 	}
+	ctx.mu.Lock()
 }
 
 func protect(f func()) (err error) {
@@ -86,7 +99,7 @@ func (e *panicError) Unwrap() []error {
 }
 
 // panicked reports the panic of a handler and ends the session with it, without
-// an answer.
+// an answer. mu is not held.
 func (ctx *ClientContext) panicked(err error) {
 	ctx.logPanic(err)
 	ctx.mu.Lock()
@@ -102,14 +115,19 @@ func (ctx *ClientContext) logPanic(err error) {
 	ctx.Logger().Error("milter: handler panicked", "error", err, "state", ctx.State().String(), "stack", string(stack))
 }
 
-// reportError runs the OnError handlers, or logs err when there are none.
+// reportError runs the OnError handlers, or logs err when there are none. mu is
+// not held.
 func (ctx *ClientContext) reportError(err error) {
 	ctx.mu.Lock()
 	handled := len(ctx.handlers.error) > 0
+	notify(ctx, &ctx.handlers.error, func(h func(*ClientContext, error)) { h(ctx, err) })
 	ctx.mu.Unlock()
 	if !handled {
 		ctx.Logger().Error("milter: session error", "error", err)
-		return
 	}
-	notify(ctx, &ctx.handlers.error, func(h func(*ClientContext, error)) { h(ctx, err) })
+}
+
+// reportSoon lets OnError be told of err by the goroutine that delivers events.
+func (ctx *ClientContext) reportSoon(err error) {
+	ctx.later(func(ctx *ClientContext) { ctx.reportError(err) })
 }

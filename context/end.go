@@ -32,7 +32,7 @@ func (ctx *ClientContext) endIfDrained() {
 func (ctx *ClientContext) Close() error {
 	if conn := ctx.conn.Load(); conn != nil {
 		// A write that hangs holds the lock.
-		_ = (*conn).SetWriteDeadline(pastDeadline)
+		_ = conn.SetWriteDeadline(pastDeadline)
 	}
 	ctx.mu.Lock()
 	ctx.end(ErrClosed)
@@ -58,7 +58,9 @@ func (ctx *ClientContext) end(cause error) {
 	ctx.cause = cause
 	ctx.void(cause)
 	ctx.cancelMessage(cause)
-	ctx.cancel(cause)
+	if ctx.cancel != nil {
+		ctx.cancel(cause)
+	}
 	ctx.kick()
 }
 
@@ -71,46 +73,46 @@ func (ctx *ClientContext) void(cause error) {
 	ctx.stopTimers(cause)
 }
 
-// finish runs the last events of a session that ends.
+// finish runs the last events of a session that ends. mu is held, and released
+// while they run.
 func (ctx *ClientContext) finish() {
-	ctx.mu.Lock()
-	cause, inMessage, finished := ctx.cause, ctx.inMessage, ctx.finished
-	handled := len(ctx.handlers.error) > 0
-	ctx.mu.Unlock()
-	if finished {
+	if ctx.finished {
 		return
 	}
+	cause, inMessage := ctx.cause, ctx.inMessage
 	switch {
 	case errors.Is(cause, ErrTimeout):
 		notify(ctx, &ctx.handlers.timeout, func(h func(*ClientContext)) { h(ctx) })
 	case errors.Is(cause, ErrFinished) || errors.Is(cause, ErrClosed):
-	case errors.Is(cause, ErrPanic) && !handled: // it has been logged
+	case errors.Is(cause, ErrPanic) && len(ctx.handlers.error) == 0: // it has been logged
 	default:
+		ctx.mu.Unlock()
 		ctx.reportError(cause)
+		ctx.mu.Lock()
 	}
 	if inMessage {
 		ctx.abort()
 	}
 	for ctx.step() {
 	}
-	ctx.mu.Lock()
 	ctx.setState(StateFinished)
-	ctx.mu.Unlock()
 	notify(ctx, &ctx.handlers.finished, func(h func(*ClientContext)) { h(ctx) })
-	ctx.mu.Lock()
 	ctx.finished = true
 	if ctx.leaveParent != nil {
 		ctx.leaveParent()
 	}
 	ctx.conn.Store(nil) // it may serve the next session
+	ctx.out.reset()
 	destroy := ctx.destroyPrivate
 	ctx.destroyPrivate = nil
-	ctx.mu.Unlock()
-	if destroy != nil {
-		if err := protect(destroy); err != nil {
-			ctx.logPanic(err)
-		}
+	if destroy == nil {
+		return
 	}
+	ctx.mu.Unlock()
+	if err := protect(destroy); err != nil {
+		ctx.logPanic(err)
+	}
+	ctx.mu.Lock()
 }
 
 // endError returns what Serve and Feed say of a session that ended with cause.

@@ -30,7 +30,7 @@ var errMessageEnded = errors.New("context: mail transaction ended")
 // returns StatusTemporaryFailure.
 func (d due) Later(f func(mail stdcontext.Context) protocol.Status) protocol.Status {
 	late := d.Late()
-	if late.Err() != nil {
+	if late.debt == overDebt {
 		d.ctx.report(fmt.Errorf("%w: Later in state %v", ErrNoReplyDue, d.ctx.State()))
 		return protocol.StatusTemporaryFailure
 	}
@@ -44,10 +44,12 @@ func (d due) Later(f func(mail stdcontext.Context) protocol.Status) protocol.Sta
 // session. As a standard context it ends then, and with the mail transaction, the
 // reply timeout and the session.
 type Late struct {
-	stdcontext.Context
 	due
 	command protocol.Command
+	std     stdcontext.Context // guarded by the session's mu; nil until it is needed
 }
+
+var _ stdcontext.Context = (*Late)(nil)
 
 // Late returns a hold on the event to which a reply is due. It is for goroutines
 // that do more than return a status:
@@ -62,15 +64,44 @@ func (d due) Late() *Late {
 	ctx.mu.Lock()
 	defer ctx.mu.Unlock()
 	late := &Late{due: due{ctx, ctx.debt}, command: ctx.owed}
-	std, cancel := stdcontext.WithCancelCause(ctx.messageContext())
-	late.Context = std
 	if late.command == 0 || d.open("late") != nil {
 		late.debt = overDebt
-		cancel(ErrNoReplyDue)
-		return late
 	}
-	ctx.cancels = append(ctx.cancels, cancel)
 	return late
+}
+
+// Deadline implements the standard Context.
+func (l *Late) Deadline() (deadline time.Time, ok bool) { return l.standard().Deadline() }
+
+// Done returns a channel that is closed when nothing can be done by l any more.
+func (l *Late) Done() <-chan struct{} { return l.standard().Done() }
+
+// Err returns nil while the event waits, then an error. The standard package's
+// Cause(l) says why it does not wait any more.
+func (l *Late) Err() error { return l.standard().Err() }
+
+// Value returns a value of [Config.Parent].
+func (l *Late) Value(key any) any { return l.standard().Value(key) }
+
+// standard returns the standard context of l. Most goroutines never ask for it.
+func (l *Late) standard() stdcontext.Context {
+	ctx := l.ctx
+	ctx.mu.Lock()
+	defer ctx.mu.Unlock()
+	if l.std != nil {
+		return l.std
+	}
+	std, cancel := stdcontext.WithCancelCause(ctx.messageContext())
+	l.std = std
+	switch {
+	case l.open("") == nil:
+		ctx.cancels = append(ctx.cancels, cancel)
+	case l.debt == ctx.debt && ctx.debtCause != nil:
+		cancel(ctx.debtCause)
+	default:
+		cancel(ErrNoReplyDue)
+	}
+	return l.std
 }
 
 // Respond answers the event with a status other than StatusProgress, as its
@@ -110,21 +141,23 @@ func (l *Late) run(f func(stdcontext.Context) protocol.Status) {
 }
 
 func (l *Late) panicked(err error) {
+	l.ctx.mu.Lock()
 	l.ctx.payForPanic(l.command, l.debt, err)
+	l.ctx.mu.Unlock()
 	l.ctx.drive()
 }
 
 // report lets OnError be told of an error, by the goroutine that delivers events.
 func (ctx *ClientContext) report(err error) {
 	ctx.mu.Lock()
-	ctx.later(func() { ctx.reportError(err) })
+	ctx.reportSoon(err)
 	ctx.kick()
 	ctx.mu.Unlock()
 	ctx.drive()
 }
 
 // later lets f run among the events, by the goroutine that delivers them.
-func (ctx *ClientContext) later(f func()) {
+func (ctx *ClientContext) later(f func(*ClientContext)) {
 	ctx.pending = append(ctx.pending, f)
 }
 
@@ -150,6 +183,14 @@ func (ctx *ClientContext) stopTimers(cause error) {
 		ctx.keepAlive.Stop()
 		ctx.keepAlive = nil
 	}
+	ctx.endLate(cause)
+}
+
+// endLate ends the contexts of what runs for the reply that is due.
+func (ctx *ClientContext) endLate(cause error) {
+	if ctx.debtCause == nil {
+		ctx.debtCause = cause
+	}
 	for _, cancel := range ctx.cancels {
 		cancel(cause)
 	}
@@ -170,11 +211,9 @@ func (ctx *ClientContext) replyTimedOut(debt uint64) {
 	ctx.mu.Lock()
 	if ctx.debt == debt && ctx.owed != 0 {
 		err := fmt.Errorf("%w: %v at %v", ErrReplyTimeout, ctx.config.ReplyTimeout, ctx.owed)
-		for _, cancel := range ctx.cancels {
-			cancel(err)
-		}
+		ctx.endLate(err)
 		ctx.cancelMessage(err)
-		ctx.later(func() { ctx.reportError(err) })
+		ctx.reportSoon(err)
 		ctx.payInstead(ctx.owed, ctx.config.ReplyTimeoutStatus)
 		ctx.kick()
 	}

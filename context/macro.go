@@ -1,6 +1,9 @@
 package context
 
 import (
+	"bytes"
+	"slices"
+
 	"github.com/milter-go/milter/protocol"
 )
 
@@ -41,40 +44,90 @@ func stageFor(c protocol.Command) (stage, bool) {
 	return 0, false
 }
 
-// storeMacros replaces the macros of a stage. A list without any macro changes
-// nothing, as in libmilter.
-func (ctx *ClientContext) storeMacros(c protocol.Command, list protocol.MacroList) {
-	s, ok := stageFor(c)
-	if !ok {
+// A macroStore has the macros of all stages, as they came, one stage behind the
+// other.
+type macroStore struct {
+	text  []byte
+	end   [numStages]int  // where a stage's macros end in text
+	fresh [numStages]bool // defined since the last command
+}
+
+// at returns the macros of a stage.
+func (m *macroStore) at(s stage) protocol.MacroList {
+	start := 0
+	if s > 0 {
+		start = m.end[s-1]
+	}
+	return protocol.MacroList(m.text[start:m.end[s]])
+}
+
+// replace puts list in the place of a stage's macros.
+func (m *macroStore) replace(s stage, list []byte) {
+	old := m.at(s)
+	start, end, more := m.end[s]-len(old), m.end[s], len(list)-len(old)
+	if more == 0 && len(list) == 0 {
 		return
 	}
-	for range list.All() {
-		ctx.macros[s] = append(ctx.macros[s][:0], list...)
-		ctx.fresh[s] = true
-		return
+	m.text = slices.Replace(m.text, start, end, list...)
+	for ; s < numStages; s++ {
+		m.end[s] += more
 	}
 }
 
-// clearMacrosAt drops the macros that a command makes stale: connect those of
+// store replaces the macros of a stage. A list without any macro changes nothing,
+// as in libmilter.
+func (m *macroStore) store(s stage, list []byte) {
+	if bytes.IndexByte(list, 0) >= 0 {
+		m.replace(s, list)
+		m.fresh[s] = true
+	}
+}
+
+// settle says that a command has come: what was defined belongs to it.
+func (m *macroStore) settle() { m.fresh = [numStages]bool{} }
+
+// clearFrom drops the macros of a stage and all later ones.
+func (m *macroStore) clearFrom(s stage) {
+	if s == numStages {
+		return
+	}
+	start := 0
+	if s > 0 {
+		start = m.end[s-1]
+	}
+	m.text = m.text[:start]
+	for ; s < numStages; s++ {
+		m.end[s] = start
+	}
+}
+
+// clearStale drops the macros of a mail that has ended. Those that came since the
+// last command belong to the next message: an MTA defines them before the MAIL
+// that aborts this one.
+func (m *macroStore) clearStale() {
+	for s := stageEnvelopeFrom; s < numStages; s++ {
+		if !m.fresh[s] {
+			m.replace(s, nil)
+		}
+	}
+}
+
+// clearAt drops the macros that a command makes stale: connect those of
 // helo and later, helo those of MAIL and later, MAIL those of RCPT and later,
 // RCPT those of DATA and later, the negotiation all (libmilter engine.c). An abort
 // drops those of MAIL and later, which libmilter keeps.
-func (ctx *ClientContext) clearMacrosAt(c protocol.Command) {
-	from := numStages
+func (m *macroStore) clearAt(c protocol.Command) {
 	switch c {
 	case protocol.CommandNegotiate:
-		from = stageConnect
+		m.clearFrom(stageConnect)
 	case protocol.CommandConnect:
-		from = stageHelo
+		m.clearFrom(stageHelo)
 	case protocol.CommandHelo, protocol.CommandAbort:
-		from = stageEnvelopeFrom
+		m.clearFrom(stageEnvelopeFrom)
 	case protocol.CommandEnvelopeFrom:
-		from = stageEnvelopeRecipient
+		m.clearFrom(stageEnvelopeRecipient)
 	case protocol.CommandEnvelopeRecipient:
-		from = stageData
-	}
-	for s := from; s < numStages; s++ {
-		ctx.macros[s] = ctx.macros[s][:0]
+		m.clearFrom(stageData)
 	}
 }
 
@@ -92,7 +145,7 @@ func (ctx *ClientContext) LookupMacro(name string) (value string, ok bool) {
 	ctx.mu.Lock()
 	defer ctx.mu.Unlock()
 	for s := numStages - 1; s >= 0; s-- {
-		if v, ok := protocol.MacroList(ctx.macros[s]).Get(name); ok {
+		if v, ok := ctx.macros.at(s).Get(name); ok {
 			return string(v), true
 		}
 	}
@@ -109,7 +162,7 @@ func (ctx *ClientContext) Macros() []protocol.Macro {
 		return nil
 	}
 	var macros []protocol.Macro
-	for name, value := range protocol.MacroList(ctx.macros[s]).All() {
+	for name, value := range ctx.macros.at(s).All() {
 		macros = append(macros, protocol.Macro{Name: name, Value: string(value)})
 	}
 	return macros
@@ -121,8 +174,8 @@ func (ctx *ClientContext) AvailableMacros() map[string]string {
 	ctx.mu.Lock()
 	defer ctx.mu.Unlock()
 	macros := make(map[string]string)
-	for _, list := range ctx.macros {
-		for name, value := range protocol.MacroList(list).All() {
+	for s := range numStages {
+		for name, value := range ctx.macros.at(s).All() {
 			macros[protocol.MacroName(name)] = string(value)
 		}
 	}

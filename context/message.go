@@ -4,6 +4,7 @@ import (
 	stdcontext "context"
 	"fmt"
 	"maps"
+	"time"
 
 	"github.com/milter-go/milter/protocol"
 )
@@ -15,15 +16,20 @@ import (
 func (ctx *ClientContext) Message() stdcontext.Context {
 	ctx.mu.Lock()
 	defer ctx.mu.Unlock()
-	return ctx.messageContext()
-}
-
-func (ctx *ClientContext) messageContext() stdcontext.Context {
 	if !ctx.inMessage {
 		return ctx
 	}
+	return ctx.messageContext()
+}
+
+// messageContext is Message without the session itself: what is derived from it must
+// not ask for the lock.
+func (ctx *ClientContext) messageContext() stdcontext.Context {
+	if !ctx.inMessage {
+		return ctx.standard()
+	}
 	if ctx.message == nil {
-		ctx.message, ctx.endMessage = stdcontext.WithCancelCause(ctx)
+		ctx.message, ctx.endMessage = stdcontext.WithCancelCause(ctx.standard())
 	}
 	return ctx.message
 }
@@ -45,53 +51,54 @@ func (ctx *ClientContext) beginMessage() {
 	ctx.announced = false
 	ctx.out.reset()
 	ctx.shelf, ctx.perMessage = nil, nil // a goroutine may have outlived its mail
-	ctx.result = newMessageResult()
+	ctx.mail.release()
+	ctx.mail.start = time.Now()
 }
 
 // endTransaction ends the mail transaction in state, with status. The caller
 // runs what it returns when handlers may run: it reports the result and clears
 // the data of the transaction.
-func (ctx *ClientContext) endTransaction(state State, status protocol.Status) (report func()) {
+func (ctx *ClientContext) endTransaction(state State, status protocol.Status) (report func(*ClientContext)) {
 	ctx.inMessage, ctx.announced = false, false
 	ctx.skipBody = false
-	result := ctx.result
-	if result == nil { // a state set by a test
-		result = newMessageResult()
-	}
-	result.end(state, status, ctx.quarantineReason)
 	if ctx.message != nil {
 		ctx.cancelMessage(fmt.Errorf("%w: the mail was answered or aborted: %v", errMessageEnded, status))
 	}
-	return func() {
-		notify(ctx, &ctx.handlers.messageProcessed, func(h func(*ClientContext, *MessageResult)) { h(ctx, result) })
+	if len(ctx.handlers.messageProcessed) == 0 {
+		return (*ClientContext).clearMessage
+	}
+	if !ctx.hasResult() { // a state set by a test
+		ctx.mail.start = time.Now()
+	}
+	result := ctx.mail.message()
+	result.end(state, status, ctx.quarantineReason)
+	return func(ctx *ClientContext) {
 		ctx.mu.Lock()
-		defer ctx.mu.Unlock()
+		notify(ctx, &ctx.handlers.messageProcessed, func(h func(*ClientContext, *MessageResult)) { h(ctx, result) })
+		ctx.mu.Unlock()
 		ctx.clearMessage()
 	}
 }
 
 // clearMessage drops the data of a mail transaction.
 func (ctx *ClientContext) clearMessage() {
-	ctx.shelf, ctx.perMessage, ctx.result = nil, nil, nil
+	ctx.mu.Lock()
+	defer ctx.mu.Unlock()
+	ctx.shelf, ctx.perMessage = nil, nil
+	ctx.mail.release()
 	ctx.quarantineReason = ""
-	for stage := stageEnvelopeFrom; stage < numStages; stage++ {
-		// Macros that came since the last command belong to the next message:
-		// an MTA defines them before the MAIL that aborts this one.
-		if !ctx.fresh[stage] {
-			ctx.macros[stage] = ctx.macros[stage][:0]
-		}
-	}
+	ctx.macros.clearStale()
 }
 
 // ResetMessageRelatedData drops the macros from MAIL on, the shelf, the values of
 // [PerMessage] and the message result. The library does it at the end of each
 // mail transaction.
 func (ctx *ClientContext) ResetMessageRelatedData() {
+	ctx.clearMessage()
 	ctx.mu.Lock()
 	defer ctx.mu.Unlock()
-	ctx.clearMessage()
 	if ctx.inMessage {
-		ctx.result = newMessageResult()
+		ctx.mail.start = time.Now()
 	}
 }
 
@@ -100,17 +107,27 @@ func (ctx *ClientContext) ResetMessageRelatedData() {
 func (ctx *ClientContext) MessageResult() *MessageResult {
 	ctx.mu.Lock()
 	defer ctx.mu.Unlock()
-	return ctx.result.clone()
+	if !ctx.hasResult() {
+		return nil
+	}
+	return ctx.mail.message().clone()
 }
+
+// hasResult reports whether something is known of a mail: one is under way, or
+// has just been answered, or a test has set a result.
+func (ctx *ClientContext) hasResult() bool { return !ctx.mail.start.IsZero() || ctx.mail.result != nil }
 
 // SetMessageResult replaces what is known of the current mail transaction, for
 // tests. Within a transaction nil stands for an empty result.
 func (ctx *ClientContext) SetMessageResult(result *MessageResult) {
 	ctx.mu.Lock()
 	defer ctx.mu.Unlock()
-	ctx.result = result.clone()
-	if ctx.result == nil && ctx.inMessage {
-		ctx.result = newMessageResult()
+	ctx.mail.release()
+	switch {
+	case result != nil:
+		ctx.mail = record{start: result.Start, bodySize: result.BodySize, result: result.clone()}
+	case ctx.inMessage:
+		ctx.mail.start = time.Now()
 	}
 }
 

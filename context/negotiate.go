@@ -78,11 +78,11 @@ func clamp(o, offer option.Option) option.Option {
 	}
 }
 
-// negotiate serves the MTA's offer.
+// negotiate serves the MTA's offer. mu is held.
 func (ctx *ClientContext) negotiate(offer option.Option) {
 	if offer.Version < option.MinVersion {
 		// libmilter closes without an answer, too.
-		ctx.fail(fmt.Errorf("%w: version %d was offered; %d is the oldest that is served", ErrProtocol, offer.Version, option.MinVersion))
+		ctx.end(fmt.Errorf("%w: version %d was offered; %d is the oldest that is served", ErrProtocol, offer.Version, option.MinVersion))
 		return
 	}
 	if offer.Actions == 0 {
@@ -92,13 +92,11 @@ func (ctx *ClientContext) negotiate(offer option.Option) {
 		offer.Steps = option.DefaultSteps
 	}
 	n := &negotiation{offer: offer, proposal: offer}
-	ctx.mu.Lock()
 	ctx.setState(StateNegotiate)
-	ctx.clearMacrosAt(protocol.CommandNegotiate)
+	ctx.macros.clearAt(protocol.CommandNegotiate)
 	ctx.negotiation = n
 	ctx.owe(protocol.CommandNegotiate)
 	debt := ctx.debt
-	ctx.mu.Unlock()
 
 	// The handlers work on copies: a late answer may come while they run.
 	proposal, macros := offer, option.MacroRequests{}
@@ -107,11 +105,9 @@ func (ctx *ClientContext) negotiate(offer option.Option) {
 		ctx.payForPanic(protocol.CommandNegotiate, debt, err)
 		return
 	}
-	ctx.mu.Lock()
 	if ctx.negotiation == n {
 		n.proposal, n.macros = proposal, macros
 	}
-	ctx.mu.Unlock()
 	ctx.handled(protocol.CommandNegotiate, debt, status)
 }
 
@@ -146,7 +142,7 @@ func (ctx *ClientContext) payNegotiation(status protocol.Status) error {
 			_ = message.Macros.Set(option.MacroStageEndOfHeader)
 		}
 	}
-	if err := ctx.write(message.Append(ctx.buf[:0])); err != nil {
+	if err := ctx.write(message.Append(ctx.out.buf[:0])); err != nil {
 		return err
 	}
 	ctx.option, ctx.negotiation = o, nil
@@ -155,7 +151,7 @@ func (ctx *ClientContext) payNegotiation(status protocol.Status) error {
 		ctx.warnOfDeafHandlers()
 	}
 	if fault != nil {
-		ctx.later(func() { ctx.reportError(fault) })
+		ctx.reportSoon(fault)
 	}
 	ctx.endIfDrained()
 	return fault
@@ -167,7 +163,7 @@ func (ctx *ClientContext) refuse(status protocol.Status) error {
 	if status == protocol.StatusTemporaryFailure {
 		letter = protocol.ReplyTemporaryFailure
 	}
-	err := ctx.write(reply.Bare(letter).Append(ctx.buf[:0]))
+	err := ctx.write(reply.Bare(letter).Append(ctx.out.buf[:0]))
 	if err == nil {
 		ctx.negotiation = nil
 		ctx.settle(protocol.CommandNegotiate, status)
@@ -181,7 +177,7 @@ func (ctx *ClientContext) refuse(status protocol.Status) error {
 func (ctx *ClientContext) warnOfDeafHandlers() {
 	for _, s := range ctx.handlers.subscriptions() {
 		if s.listens && ctx.option.Steps.Has(s.noEvent) {
-			ctx.later(func() {
+			ctx.later(func(ctx *ClientContext) {
 				ctx.Logger().Warn("milter: the event has a handler but was negotiated away", "event", s.name)
 			})
 		}

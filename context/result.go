@@ -38,8 +38,6 @@ func (r *MessageResult) ElapsedTime() time.Duration {
 	return r.End.Sub(r.Start)
 }
 
-func newMessageResult() *MessageResult { return &MessageResult{Start: time.Now()} }
-
 func (r *MessageResult) end(state State, status protocol.Status, quarantineReason string) {
 	r.End = time.Now()
 	r.State = state
@@ -72,6 +70,17 @@ func (r *MessageResult) header(name string, index int) protocol.Header {
 		}
 	}
 	return protocol.Header{Name: name}
+}
+
+// changed records a change to a header.
+func (r *MessageResult) changed(how byte, index int, name, value string) {
+	if how == headerChanged {
+		r.RemovedHeaders = append(r.RemovedHeaders, r.header(name, index))
+		if value == "" {
+			return
+		}
+	}
+	r.AddedHeaders = append(r.AddedHeaders, protocol.Header{Name: name, Value: value})
 }
 
 func (r *MessageResult) clone() *MessageResult {

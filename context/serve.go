@@ -8,6 +8,8 @@ import (
 	"os"
 	"syscall"
 	"time"
+
+	"github.com/milter-go/milter/internal/socket"
 )
 
 // Serve runs the session on conn until it ends, and returns when the last handler
@@ -18,6 +20,9 @@ import (
 // One goroutine, the caller's, reads and runs the handlers. conn must be the
 // writer the session was made with. Serve may be called once. If the session was
 // closed before, Serve runs its last events and returns.
+//
+// A *net.TCPConn or *net.UnixConn is served without a buffer while it waits; other
+// connections, TLS for one, keep one.
 func (ctx *ClientContext) Serve(conn net.Conn) error {
 	ctx.mu.Lock()
 	if ctx.running || ctx.fed || ctx.finished {
@@ -27,55 +32,89 @@ func (ctx *ClientContext) Serve(conn net.Conn) error {
 	ctx.running = true
 	ctx.started = time.Now()
 	ctx.lastActivity = ctx.started
-	ctx.conn.Store(&conn)
+	sock := socket.Of(conn)
+	ctx.writesToConn = ctx.w == io.Writer(conn)
+	ctx.conn.Store(sock)
 	ctx.mu.Unlock()
-	for {
-		ctx.deliver()
-		ctx.mu.Lock()
-		finished, cause := ctx.finished, ctx.cause
-		ctx.mu.Unlock()
-		if finished {
-			return endError(cause)
-		}
-		ctx.fill(conn)
+
+	ctx.deliver()
+	if !ctx.isFinished() {
+		sock.Serve(&ctx.in, (*reader)(ctx))
 	}
+	ctx.in.Release()
+	ctx.mu.Lock()
+	defer ctx.mu.Unlock()
+	return endError(ctx.cause)
 }
 
-// fill waits for bytes from the MTA, for its hang-up, for a timeout, or for a kick.
-func (ctx *ClientContext) fill(conn net.Conn) {
+func (ctx *ClientContext) isFinished() bool {
 	ctx.mu.Lock()
-	if len(ctx.pending) > 0 || ctx.cause != nil || ctx.held && ctx.owed == 0 {
-		ctx.mu.Unlock()
-		return
-	}
-	full := ctx.held && ctx.in.Len() >= keepBuffer
-	if full {
+	defer ctx.mu.Unlock()
+	return ctx.finished
+}
+
+// A reader is the session as its connection sees it.
+type reader ClientContext
+
+// recheck is how long a wait may be that nobody has looked before, see
+// [socket.Session].
+const recheck = time.Second
+
+// Wait prepares a wait for bytes from the MTA, for its hang-up, for a timeout, or
+// for a kick.
+func (r *reader) Wait(unsure bool) bool {
+	ctx := (*ClientContext)(r)
+	ctx.mu.Lock()
+	defer ctx.mu.Unlock()
+	for ctx.held && ctx.in.Len() >= maxHeld && !ctx.hasWork() {
 		// Enough waits for a late reply; TCP makes the MTA wait. The price is that
 		// a hang-up is noticed only at the next write.
-		ctx.mu.Unlock()
-		<-ctx.wake
-		return
+		ctx.wake.Wait()
+	}
+	if ctx.hasWork() {
+		return false
+	}
+	now := time.Now()
+	if ctx.heard {
+		ctx.heard = false
+		ctx.lastActivity = now
 	}
 	switch {
 	case ctx.in.Len() == 0 || ctx.held:
 		ctx.partialSince = time.Time{}
 	case ctx.partialSince.IsZero():
-		ctx.partialSince = time.Now()
+		ctx.partialSince = now
 	}
-	ctx.arm()
+	at, _ := ctx.deadline()
+	if limit := now.Add(recheck); unsure && (at.IsZero() || limit.Before(at)) {
+		at = limit
+	}
+	ctx.arm(at)
 	ctx.reading = true
-	ctx.mu.Unlock()
-
-	n, err := ctx.in.ReadFrom1(conn)
-
-	ctx.mu.Lock()
-	defer ctx.mu.Unlock()
-	ctx.reading = false
-	if n > 0 {
-		ctx.lastActivity = time.Now()
+	if !ctx.holdsChunk() {
+		ctx.in.Release()
 	}
+	return true
+}
+
+// maxHeld is how many bytes are read while a packet waits for a late reply.
+const maxHeld = 64 << 10
+
+// hasWork reports whether there is something to deliver, so that a wait must not
+// begin.
+func (ctx *ClientContext) hasWork() bool {
+	return len(ctx.pending) > 0 || ctx.cause != nil || ctx.held && ctx.owed == 0
+}
+
+// Received takes note of what came, and delivers the events in it.
+func (r *reader) Received(n int, err error) bool {
+	ctx := (*ClientContext)(r)
+	ctx.mu.Lock()
+	ctx.reading = false
 	switch {
-	case err == nil || n > 0: // what came counts first; the error comes again
+	case n > 0: // what came counts first; the error comes again
+		ctx.heard = true
+	case err == nil:
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		ctx.deadlinePassed()
 	case isHangUp(err):
@@ -83,6 +122,10 @@ func (ctx *ClientContext) fill(conn net.Conn) {
 	default:
 		ctx.end(fmt.Errorf("context: reading a command: %w", err))
 	}
+	ctx.deliverLocked()
+	more := !ctx.finished
+	ctx.mu.Unlock()
+	return more
 }
 
 // isHangUp reports whether err says that the other side has gone. Which of these
@@ -97,13 +140,10 @@ var pastDeadline = time.Unix(1, 0)
 
 // kick makes the goroutine that delivers events look up from its read.
 func (ctx *ClientContext) kick() {
-	select {
-	case ctx.wake <- struct{}{}:
-	default:
-	}
+	ctx.wake.Signal()
 	if conn := ctx.conn.Load(); conn != nil && ctx.reading {
 		ctx.armed = pastDeadline
-		_ = (*conn).SetReadDeadline(ctx.armed)
+		_ = conn.SetReadDeadline(ctx.armed)
 	}
 }
 
@@ -133,22 +173,21 @@ func (ctx *ClientContext) deadline() (time.Time, time.Duration) {
 	return at, d
 }
 
-// arm makes sure that a read ends no later than the deadline. It may end
-// earlier: then deadlinePassed sees that it is not time yet. So there is hardly
-// ever a deadline to be set anew.
-func (ctx *ClientContext) arm() {
+// arm makes sure that a read ends no later than at, if that is not zero. It may
+// end earlier: then deadlinePassed sees that it is not time yet. So there is
+// hardly ever a deadline to be set anew.
+func (ctx *ClientContext) arm(at time.Time) {
 	conn := ctx.conn.Load()
 	if conn == nil {
 		return
 	}
-	at, _ := ctx.deadline()
 	kicked := ctx.armed.Equal(pastDeadline)
 	if kicked && ctx.reading {
 		return // not taken notice of yet
 	}
 	if kicked || !at.IsZero() && (ctx.armed.IsZero() || at.Before(ctx.armed)) {
 		ctx.armed = at
-		_ = (*conn).SetReadDeadline(at)
+		_ = conn.SetReadDeadline(at)
 	}
 }
 
@@ -160,18 +199,19 @@ func (ctx *ClientContext) deadlinePassed() {
 		return
 	}
 	ctx.armed = at
-	_ = (*ctx.conn.Load()).SetReadDeadline(at)
+	_ = ctx.conn.Load().SetReadDeadline(at)
 }
 
 // active notes that a reply has been sent and it is the MTA's turn.
 func (ctx *ClientContext) active() {
-	if ctx.conn.Load() != nil {
-		ctx.lastActivity = time.Now()
-		if !ctx.partialSince.IsZero() {
-			ctx.partialSince = ctx.lastActivity // its time begins with the MTA's turn
-		}
-		if ctx.reading {
-			ctx.arm()
-		}
+	ctx.heard = true
+	if !ctx.reading {
+		return // the next wait begins the MTA's time
 	}
+	ctx.lastActivity = time.Now()
+	if !ctx.partialSince.IsZero() {
+		ctx.partialSince = ctx.lastActivity // its time begins with the MTA's turn
+	}
+	at, _ := ctx.deadline()
+	ctx.arm(at)
 }

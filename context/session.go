@@ -1,7 +1,10 @@
 package context
 
 import (
+	"bytes"
 	"fmt"
+	"net"
+	"strings"
 	"time"
 
 	"github.com/milter-go/milter/option"
@@ -41,48 +44,46 @@ func (ctx *ClientContext) Feed(p []byte) error {
 // events that are pending, and packets that waited. With a socket, or while
 // somebody delivers, there is nothing to do.
 func (ctx *ClientContext) drive() {
-	for {
-		ctx.mu.Lock()
-		work := len(ctx.arrived) > 0 || len(ctx.pending) > 0 || ctx.held && ctx.owed == 0 || ctx.cause != nil
-		if !ctx.fed || ctx.running || ctx.finished || !work {
-			ctx.mu.Unlock()
-			return
-		}
+	ctx.mu.Lock()
+	for ctx.fed && !ctx.running && !ctx.finished && (len(ctx.arrived) > 0 || ctx.hasWork()) {
 		ctx.running = true
-		ctx.mu.Unlock()
-		ctx.deliver()
-		ctx.mu.Lock()
+		ctx.deliverLocked()
 		ctx.running = false
-		ctx.mu.Unlock()
 	}
+	ctx.mu.Unlock()
 }
 
 // deliver runs every event that can run, and the last ones when the session
 // ends. Its caller has set running.
 func (ctx *ClientContext) deliver() {
+	ctx.mu.Lock()
+	ctx.deliverLocked()
+	ctx.mu.Unlock()
+}
+
+// deliverLocked is deliver with mu held, which is released while handlers run. So
+// there is one lock for the end of an event and the beginning of the next. (It is
+// never released by a defer: a handler may end its goroutine.)
+func (ctx *ClientContext) deliverLocked() {
 	for ctx.step() {
 	}
-	ctx.mu.Lock()
-	ended := ctx.cause != nil
-	ctx.mu.Unlock()
-	if ended {
+	if ctx.cause != nil {
 		ctx.finish()
 	}
 }
 
-// step runs one event, and reports whether there may be more.
+// step runs one event, and reports whether there may be more. mu is held.
 func (ctx *ClientContext) step() bool {
-	ctx.mu.Lock()
 	ctx.held = false
 	if len(ctx.pending) > 0 {
 		event := ctx.pending[0]
-		ctx.pending = ctx.pending[1:]
+		ctx.pending = ctx.pending[:copy(ctx.pending, ctx.pending[1:])]
 		ctx.mu.Unlock()
-		event()
+		event(ctx)
+		ctx.mu.Lock()
 		return true
 	}
 	if ctx.cause != nil {
-		ctx.mu.Unlock()
 		return false
 	}
 	if len(ctx.arrived) > 0 {
@@ -91,20 +92,19 @@ func (ctx *ClientContext) step() bool {
 	}
 	p, ok, err := ctx.in.Peek()
 	command := protocol.Command(p.Letter)
-	if ok {
-		ctx.partialSince = time.Time{} // the time of the next one counts from its own first byte
-	}
-	if ok && ctx.owed != 0 && !neverWaits(command) {
-		ctx.held, ok = true, false
-	}
-	ctx.mu.Unlock()
 	switch {
 	case err != nil:
-		ctx.fail(fmt.Errorf("%w: %w", ErrProtocol, err))
+		ctx.end(fmt.Errorf("%w: %w", ErrProtocol, err))
 		return false
 	case !ok:
 		return false
-	case ctx.abortsFirst(command):
+	}
+	ctx.partialSince = time.Time{} // the time of the next one counts from its own first byte
+	switch {
+	case ctx.owed != 0 && !neverWaits(command):
+		ctx.held = true
+		return false
+	case ctx.inMessage && abortsFirst(command):
 		ctx.abort()
 		return true // the packet is looked at again: an abort may take its time
 	}
@@ -118,19 +118,17 @@ func neverWaits(c protocol.Command) bool {
 	return c == protocol.CommandAbort || c == protocol.CommandQuit || c == protocol.CommandQuitNewConnection
 }
 
-// abortsFirst reports whether c comes in the middle of a message and ends it.
-func (ctx *ClientContext) abortsFirst(c protocol.Command) bool {
+// abortsFirst reports whether c, in the middle of a message, ends it.
+func abortsFirst(c protocol.Command) bool {
 	switch c {
 	case protocol.CommandHelo, protocol.CommandEnvelopeFrom, protocol.CommandAbort,
 		protocol.CommandQuit, protocol.CommandQuitNewConnection:
-		ctx.mu.Lock()
-		defer ctx.mu.Unlock()
-		return ctx.inMessage
+		return true
 	}
 	return false
 }
 
-// handle serves one packet.
+// handle serves one packet. mu is held.
 func (ctx *ClientContext) handle(c protocol.Command, p protocol.Packet) {
 	switch c {
 	case protocol.CommandDefineMacro:
@@ -138,39 +136,32 @@ func (ctx *ClientContext) handle(c protocol.Command, p protocol.Packet) {
 		return
 	case protocol.CommandAbort:
 		ctx.forgetDecision()
-		ctx.mu.Lock()
-		ctx.clearMacrosAt(c) // also those whose command did not come any more
+		ctx.macros.clearAt(c) // also those whose command did not come any more
 		ctx.announced = false
 		ctx.endIfDrained()
-		ctx.mu.Unlock()
 		return
 	case protocol.CommandQuit:
-		ctx.mu.Lock()
 		ctx.setState(StateQuit)
 		ctx.end(fmt.Errorf("%w: the MTA quit", ErrFinished))
-		ctx.mu.Unlock()
 		return
 	}
-	ctx.mu.Lock()
-	steps, state, decided := ctx.option.Steps, ctx.state, ctx.decision
-	ctx.mu.Unlock()
-	if decided != nil {
-		if decided.concerns(c, ctx.phase, steps) {
-			ctx.repeat(c, decided)
+	if d := ctx.decision; d != nil {
+		if d.concerns(c, ctx.phase, ctx.option.Steps) {
+			ctx.repeat(c, d)
 			return
 		}
 		if c != protocol.CommandUnknown {
 			ctx.forgetDecision()
 		}
 	}
-	phase, ok := ctx.phase.after(c, steps)
+	phase, ok := ctx.phase.after(c, ctx.option.Steps)
 	if !ok {
-		ctx.fail(fmt.Errorf("%w: %v command in state %v (%d bytes)", ErrProtocol, c, state, len(p.Payload)))
+		ctx.end(fmt.Errorf("%w: %v command in state %v (%d bytes)", ErrProtocol, c, ctx.state, len(p.Payload)))
 		return
 	}
-	message, err := protocol.Decode(p)
+	event, err := decode(p)
 	if err != nil {
-		ctx.fail(fmt.Errorf("%w: %w", ErrProtocol, err))
+		ctx.end(fmt.Errorf("%w: %w", ErrProtocol, err))
 		return
 	}
 	if c == protocol.CommandQuitNewConnection {
@@ -178,15 +169,15 @@ func (ctx *ClientContext) handle(c protocol.Command, p protocol.Packet) {
 		return
 	}
 	ctx.phase = phase
-	if m, ok := message.(protocol.Negotiate); ok {
-		ctx.negotiate(m.Option)
+	if c == protocol.CommandNegotiate {
+		ctx.negotiate(event.option)
 		return
 	}
-	debt := ctx.begin(message)
+	debt := ctx.begin(c, event)
 	if debt == 0 {
 		return
 	}
-	status, err := ctx.emit(message)
+	status, err := ctx.emit(c, event)
 	if err != nil {
 		ctx.payForPanic(c, debt, err)
 		return
@@ -197,119 +188,210 @@ func (ctx *ClientContext) handle(c protocol.Command, p protocol.Packet) {
 // forgetDecision is called when nothing can come any more of a message that was
 // decided.
 func (ctx *ClientContext) forgetDecision() {
-	ctx.mu.Lock()
-	defer ctx.mu.Unlock()
 	ctx.decision = nil
 	ctx.phase = min(ctx.phase, phaseHelo)
 }
 
-// emit runs the handlers of an event.
-func (ctx *ClientContext) emit(message protocol.Message) (protocol.Status, error) {
-	switch m := message.(type) {
-	case protocol.Connect:
-		addr, _ := m.Addr() // Decode has checked it
-		return dispatch(ctx, &ctx.handlers.connect, func(h connectFunc) protocol.Status { return h(ctx, m.Host, addr) })
-	case protocol.Helo:
-		return dispatch(ctx, &ctx.handlers.helo, func(h stringFunc) protocol.Status { return h(ctx, m.Name) })
-	case protocol.EnvelopeFrom:
-		return dispatch(ctx, &ctx.handlers.envelopeFrom, func(h envelopeFunc) protocol.Status { return h(ctx, m.Path, m.Parameters) })
-	case protocol.EnvelopeRecipient:
-		return dispatch(ctx, &ctx.handlers.envelopeRecipient, func(h envelopeFunc) protocol.Status { return h(ctx, m.Path, m.Parameters) })
-	case protocol.Unknown:
-		return dispatch(ctx, &ctx.handlers.unknown, func(h stringFunc) protocol.Status { return h(ctx, m.Line) })
-	case protocol.Header:
-		return dispatch(ctx, &ctx.handlers.header, func(h headerFunc) protocol.Status { return h(ctx, m.Name, m.Value) })
-	case protocol.Body:
-		return dispatch(ctx, &ctx.handlers.body, func(h chunkFunc) protocol.Status { return h(ctx, m.Chunk) })
-	case protocol.EndOfMessage:
-		var chunk []byte
-		if len(m.Chunk) > 0 {
-			chunk = m.Chunk
+// An arrival is what a command brings, checked, and still in the buffer: strings
+// are made of it only for a handler that takes them.
+type arrival struct {
+	text   []byte // the payload up to the last string that counts
+	first  int    // the length of the first string
+	option option.Option
+	host   string
+	addr   net.Addr
+}
+
+// decode checks a packet. What it says of a wrong one is package protocol's.
+func decode(p protocol.Packet) (arrival, error) {
+	e := arrival{text: p.Payload}
+	ok := true
+	switch protocol.Command(p.Letter) {
+	case protocol.CommandHelo, protocol.CommandUnknown:
+		e.first = bytes.IndexByte(e.text, 0)
+		ok = e.first >= 0
+	case protocol.CommandEnvelopeFrom, protocol.CommandEnvelopeRecipient:
+		e.first = bytes.IndexByte(e.text, 0)
+		ok = e.first >= 0
+		e.text = e.text[:bytes.LastIndexByte(e.text, 0)+1]
+	case protocol.CommandHeader:
+		e.first = bytes.IndexByte(e.text, 0)
+		ok = e.first > 0 && e.text[len(e.text)-1] == 0
+		if ok {
+			second := bytes.IndexByte(e.text[e.first+1:], 0)
+			ok = second >= 0
+			e.text = e.text[:e.first+1+second+1]
 		}
-		return dispatch(ctx, &ctx.handlers.endOfMessage, func(h chunkFunc) protocol.Status { return h(ctx, chunk) })
-	case protocol.Bare:
-		e := &ctx.handlers.data
-		if m.Command() == protocol.CommandEndOfHeader {
-			e = &ctx.handlers.endOfHeader
-		}
-		return dispatch(ctx, e, func(h plainFunc) protocol.Status { return h(ctx) })
+	case protocol.CommandBody, protocol.CommandEndOfMessage, protocol.CommandData, protocol.CommandEndOfHeader:
+	default:
+		ok = false
 	}
-	return protocol.StatusDefault, nil
+	if ok {
+		return e, nil
+	}
+	m, err := protocol.Decode(p)
+	switch m := m.(type) {
+	case protocol.Negotiate:
+		e.option = m.Option
+	case protocol.Connect:
+		e.host = m.Host
+		e.addr, _ = m.Addr() // Decode has checked it
+	}
+	return e, err
+}
+
+// string returns the one string of helo or unknown.
+func (e *arrival) string() string { return string(e.text[:e.first]) }
+
+// header returns the name and value of a header, which share their memory.
+func (e *arrival) header() (name, value string) {
+	text := string(e.text)
+	return text[:e.first], text[e.first+1 : len(text)-1]
+}
+
+// envelope returns the path and parameters of MAIL or RCPT.
+func (e *arrival) envelope() (path string, parameters protocol.Parameters) {
+	return splitEnvelope(string(e.text), e.first)
+}
+
+// splitEnvelope splits strings that end in NUL, of which the first has length n.
+func splitEnvelope(text string, n int) (path string, parameters protocol.Parameters) {
+	path, text = text[:n], text[n+1:]
+	if text == "" {
+		return path, nil
+	}
+	parameters = make(protocol.Parameters, 0, strings.Count(text, "\x00"))
+	for len(text) > 0 {
+		i := strings.IndexByte(text, 0)
+		parameters = append(parameters, text[:i])
+		text = text[i+1:]
+	}
+	return path, parameters
+}
+
+// emit runs the handlers of an event. mu is held, and released while they run.
+func (ctx *ClientContext) emit(c protocol.Command, e arrival) (protocol.Status, error) {
+	h := &ctx.handlers
+	switch c {
+	case protocol.CommandConnect:
+		return dispatch(ctx, &h.connect, func(h connectFunc) protocol.Status { return h(ctx, e.host, e.addr) })
+	case protocol.CommandHelo:
+		return dispatchString(ctx, &h.helo, &e)
+	case protocol.CommandUnknown:
+		return dispatchString(ctx, &h.unknown, &e)
+	case protocol.CommandEnvelopeFrom:
+		return dispatchEnvelope(ctx, &h.envelopeFrom, &e)
+	case protocol.CommandEnvelopeRecipient:
+		return dispatchEnvelope(ctx, &h.envelopeRecipient, &e)
+	case protocol.CommandData:
+		return dispatch(ctx, &h.data, func(h plainFunc) protocol.Status { return h(ctx) })
+	case protocol.CommandHeader:
+		if len(h.header.handlers) == 0 {
+			break
+		}
+		name, value := e.header()
+		return dispatch(ctx, &h.header, func(h headerFunc) protocol.Status { return h(ctx, name, value) })
+	case protocol.CommandEndOfHeader:
+		return dispatch(ctx, &h.endOfHeader, func(h plainFunc) protocol.Status { return h(ctx) })
+	case protocol.CommandBody:
+		return dispatch(ctx, &h.body, func(h chunkFunc) protocol.Status { return h(ctx, e.text) })
+	case protocol.CommandEndOfMessage:
+		var chunk []byte
+		if len(e.text) > 0 {
+			chunk = e.text
+		}
+		return dispatch(ctx, &h.endOfMessage, func(h chunkFunc) protocol.Status { return h(ctx, chunk) })
+	}
+	return protocol.StatusNotChange, nil
+}
+
+func dispatchString(ctx *ClientContext, h *event[stringFunc], e *arrival) (protocol.Status, error) {
+	if len(h.handlers) == 0 {
+		return protocol.StatusNotChange, nil
+	}
+	s := e.string()
+	return dispatch(ctx, h, func(h stringFunc) protocol.Status { return h(ctx, s) })
+}
+
+func dispatchEnvelope(ctx *ClientContext, h *event[envelopeFunc], e *arrival) (protocol.Status, error) {
+	if len(h.handlers) == 0 {
+		return protocol.StatusNotChange, nil
+	}
+	path, parameters := e.envelope()
+	return dispatch(ctx, h, func(h envelopeFunc) protocol.Status { return h(ctx, path, parameters) })
 }
 
 // begin enters the state of a command and lets a reply be due. It returns the
 // number of the debt, or 0 when the command was answered already.
-func (ctx *ClientContext) begin(message protocol.Message) uint64 {
-	c := message.Command()
-	ctx.mu.Lock()
-	defer ctx.mu.Unlock()
-	if ctx.cause != nil {
-		return 0
-	}
+func (ctx *ClientContext) begin(c protocol.Command, e arrival) uint64 {
 	ctx.setState(stateOf(c))
 	ctx.owe(c)
-	ctx.clearMacrosAt(c)
+	ctx.macros.clearAt(c)
 	if _, ok := messagePhase(c); ok && !ctx.inMessage {
 		ctx.beginMessage()
 	}
-	switch m := message.(type) {
-	case protocol.EnvelopeFrom:
-		ctx.result.From, ctx.result.FromParameters = m.Path, m.Parameters
-	case protocol.EnvelopeRecipient:
-		ctx.recipient = m.Path
-	case protocol.Header:
-		ctx.result.Headers = append(ctx.result.Headers, m)
-	case protocol.Body:
-		ctx.result.BodySize += int64(len(m.Chunk))
+	switch c {
+	case protocol.CommandEnvelopeFrom, protocol.CommandEnvelopeRecipient, protocol.CommandHeader:
+		ctx.mail.note(c, e.text)
+	case protocol.CommandBody:
+		ctx.mail.bodySize += int64(len(e.text))
 		if ctx.skipBody {
 			_ = ctx.pay(c, protocol.StatusContinue)
 			return 0
 		}
-	case protocol.EndOfMessage:
-		ctx.result.BodySize += int64(len(m.Chunk))
+	case protocol.CommandEndOfMessage:
+		ctx.mail.bodySize += int64(len(e.text))
 	}
 	return ctx.debt
+}
+
+// holdsChunk reports whether the reply that is due is to a piece of body. Its
+// handler should have copied it; for one that answers late and did not, it stays
+// where it is.
+func (ctx *ClientContext) holdsChunk() bool {
+	return ctx.owed == protocol.CommandBody || ctx.owed == protocol.CommandEndOfMessage
 }
 
 // owe lets a reply to c be due.
 func (ctx *ClientContext) owe(c protocol.Command) {
 	ctx.owed, ctx.last = c, c
 	ctx.debt++
+	ctx.debtCause = nil
 	ctx.smtp = reply.SMTP{}
 	if c != protocol.CommandAbort {
-		ctx.fresh = [numStages]bool{}
+		ctx.macros.settle()
 	}
 	ctx.startTimers(c)
 }
 
 // handleDefineMacro stores macros. They have no reply.
 func (ctx *ClientContext) handleDefineMacro(p protocol.Packet) {
-	var m protocol.DefineMacro
-	ctx.mu.Lock()
 	listeners := len(ctx.handlers.defineMacro) > 0
 	if len(p.Payload) > 0 {
-		if ctx.decision != nil && protocol.Command(p.Payload[0]) == protocol.CommandEnvelopeFrom {
+		c := protocol.Command(p.Payload[0])
+		if ctx.decision != nil && c == protocol.CommandEnvelopeFrom {
 			ctx.decision, ctx.phase = nil, phaseHelo // a new message begins
 		}
-		if s, ok := stageFor(protocol.Command(p.Payload[0])); ok && s >= stageEnvelopeFrom && ctx.option.Steps.Has(option.StepNoEnvelopeFrom) {
-			ctx.announced = true
+		if s, ok := stageFor(c); ok {
+			if s >= stageEnvelopeFrom && ctx.option.Steps.Has(option.StepNoEnvelopeFrom) {
+				ctx.announced = true
+			}
+			ctx.macros.store(s, p.Payload[1:])
 		}
-		ctx.storeMacros(protocol.Command(p.Payload[0]), p.Payload[1:])
 	}
-	ctx.mu.Unlock()
 	if len(p.Payload) > 0 && !listeners {
 		return
 	}
+	var m protocol.DefineMacro
 	if err := m.Decode(p.Payload); err != nil {
-		ctx.fail(fmt.Errorf("%w: %w", ErrProtocol, err))
+		ctx.end(fmt.Errorf("%w: %w", ErrProtocol, err))
 		return
 	}
 	notify(ctx, &ctx.handlers.defineMacro, func(h func(*ClientContext, protocol.Command, []protocol.Macro)) { h(ctx, m.For, m.Macros) })
 }
 
-// abort ends a mail transaction that the milter has not answered.
+// abort ends a mail transaction that the milter has not answered. mu is held.
 func (ctx *ClientContext) abort() {
-	ctx.mu.Lock()
 	before := ctx.state
 	ctx.void(errMessageEnded)
 	ctx.setState(StateAbort)
@@ -320,20 +402,16 @@ func (ctx *ClientContext) abort() {
 		ctx.owe(protocol.CommandAbort)
 		debt = ctx.debt
 	}
-	ctx.mu.Unlock()
 
 	status, err := dispatch(ctx, &ctx.handlers.abort, func(h abortFunc) protocol.Status { return h(ctx, before) })
-	report()
+	ctx.mu.Unlock()
+	report(ctx)
 	if err != nil {
 		ctx.panicked(err)
-		return
 	}
-	if debt != 0 && status != protocol.StatusProgress {
-		ctx.mu.Lock()
-		if ctx.debt == debt && ctx.owed == protocol.CommandAbort {
-			_ = ctx.pay(protocol.CommandAbort, protocol.StatusAbort)
-		}
-		ctx.mu.Unlock()
+	ctx.mu.Lock()
+	if err == nil && debt != 0 && status != protocol.StatusProgress && ctx.debt == debt && ctx.owed == protocol.CommandAbort {
+		_ = ctx.pay(protocol.CommandAbort, protocol.StatusAbort)
 	}
 }
 
@@ -342,8 +420,6 @@ func (ctx *ClientContext) abort() {
 func (ctx *ClientContext) quitNewConnection() {
 	next := New(ctx.w, ctx.config)
 	_, _ = next.in.Write(ctx.in.Bytes())
-	ctx.mu.Lock()
-	defer ctx.mu.Unlock()
 	next.option = ctx.option
 	next.phase = phaseNegotiated
 	next.setState(StateNegotiate)

@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+
+	"github.com/milter-go/milter/internal/block"
 )
 
 const (
@@ -61,8 +63,7 @@ type Packet struct {
 
 // A Buffer takes bytes as they arrive and hands them out as packets. One read
 // may bring many packets, or a part of one. It grows with the bytes that have
-// arrived, never by the length that a packet announces, and gives a large
-// array back once it is empty.
+// arrived, never by the length that a packet announces.
 //
 // The zero value is ready, with a limit of [DefaultMaxPayload].
 type Buffer struct {
@@ -71,12 +72,18 @@ type Buffer struct {
 	MaxPayload int
 
 	buf        []byte
-	start, end int // the unread bytes are buf[start:end]
+	start, end int  // the unread bytes are buf[start:end]
+	large      bool // packets were large before the last Release
 }
 
 const (
-	minBuffer  = 4 << 10
-	keepBuffer = headerSize + letterSize + MaxChunk // larger arrays are not kept while idle
+	// One read takes a mail of a few kilobytes whose steps need no reply.
+	readSize = block.Medium
+	// After a large packet another one is expected: a body comes in full chunks.
+	largeReadSize = headerSize + letterSize + MaxChunk
+	// A beginning of a packet up to this size does not keep an array of its own
+	// while the rest is awaited.
+	restSize = 256
 )
 
 // Write adds p to the buffer. It always succeeds.
@@ -86,11 +93,44 @@ func (b *Buffer) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// Room returns where the next bytes may be read to, at least one; [Buffer.Added]
+// says how many did come.
+func (b *Buffer) Room() []byte {
+	n := 1
+	if b.Len() <= restSize {
+		n = readSize - restSize
+		if b.large {
+			n = largeReadSize
+		}
+	}
+	b.makeRoom(n)
+	return b.buf[b.end:]
+}
+
+// Added says that n bytes were read into what [Buffer.Room] has returned.
+func (b *Buffer) Added(n int) { b.end += n }
+
+// Release gives memory back that is not needed until more bytes come. Payloads
+// that were handed out are void then.
+func (b *Buffer) Release() {
+	if b.buf != nil {
+		b.large = b.end > readSize
+	}
+	switch n := b.Len(); {
+	case n == 0:
+		block.Put(b.buf)
+		b.buf, b.start, b.end = nil, 0, 0
+	case n <= restSize && len(b.buf) > restSize:
+		rest := append(make([]byte, 0, restSize), b.Bytes()...)
+		block.Put(b.buf)
+		b.buf, b.start, b.end = rest[:restSize], 0, n
+	}
+}
+
 // ReadFrom1 reads from r once and adds what came.
 func (b *Buffer) ReadFrom1(r io.Reader) (int, error) {
-	b.makeRoom(1)
-	n, err := r.Read(b.buf[b.end:])
-	b.end += n
+	n, err := r.Read(b.Room())
+	b.Added(n)
 	return n, err
 }
 
@@ -161,8 +201,8 @@ func (b *Buffer) makeRoom(n int) {
 	unread := b.Len()
 	if unread == 0 {
 		b.start, b.end = 0, 0
-		if len(b.buf) > keepBuffer && n <= minBuffer {
-			b.buf = nil
+		if len(b.buf) > block.Large && n <= block.Small {
+			b.buf = nil // made for one large packet
 		}
 	}
 	if len(b.buf)-b.end >= n {
@@ -173,8 +213,9 @@ func (b *Buffer) makeRoom(n int) {
 		b.start, b.end = 0, unread
 		return
 	}
-	grown := make([]byte, max(minBuffer, b.growth(), unread+n))
+	grown := block.Get(max(b.growth(), unread+n))
 	copy(grown, b.Bytes())
+	block.Put(b.buf)
 	b.buf, b.start, b.end = grown, 0, unread
 }
 

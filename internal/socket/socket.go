@@ -1,0 +1,209 @@
+// Package socket reads and writes the connection of a session with as few system
+// calls as can be, and holds no buffer while it waits.
+package socket
+
+import (
+	"net"
+	"os"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/milter-go/milter/protocol"
+)
+
+// A Session is what a connection is read for.
+type Session interface {
+	// Wait is told that nothing has come and a wait begins. It gives memory back
+	// and sets the read deadline. If it returns false there is something else to
+	// do: Received is called with nothing.
+	//
+	// unsure says that nobody has looked whether something is there: the MTA
+	// speaks only after it has got the reply that was just written. That is so for
+	// all but an end of the stream that came together with the last packet, from a
+	// peer that still reads; so the wait should not be long.
+	Wait(unsure bool) (wait bool)
+	// Received is told that n bytes were added to the buffer, or why not, as Read
+	// would tell. It returns false when nothing more shall be read.
+	Received(n int, err error) (more bool)
+}
+
+// A Conn is the connection of a session. A plain TCP or unix socket is read and
+// written past package net's Read and Write; any other (TLS, net.Pipe, a
+// connection that somebody has wrapped) by them.
+type Conn struct {
+	net.Conn
+	raw   syscall.RawConn // nil: not a plain socket
+	owned bool
+
+	in      *protocol.Buffer
+	session Session
+	n       int // what the last read has brought
+	err     error
+	sure    bool        // somebody has to look before the next wait
+	spoke   atomic.Bool // written since the last read
+	heard   bool        // read at least once
+	ready   func(fd uintptr) bool
+
+	out      []byte // what is being written
+	outErr   error
+	timeout  time.Duration
+	limited  bool
+	writable func(fd uintptr) bool
+}
+
+// Own is [Of] for a connection that nobody but the session knows. The session's
+// handlers run in the middle of a read then, which makes Close wait for them; so
+// a handler that could close it would wait for itself.
+func Own(conn net.Conn) *Conn {
+	c := Of(conn)
+	c.owned = true
+	return c
+}
+
+// Of returns conn as a Conn, which it may be already.
+func Of(conn net.Conn) *Conn {
+	if c, ok := conn.(*Conn); ok {
+		return c
+	}
+	c := &Conn{Conn: conn}
+	if !canReadRaw {
+		return c
+	}
+	switch conn.(type) {
+	case *net.TCPConn, *net.UnixConn:
+		if raw, err := conn.(syscall.Conn).SyscallConn(); err == nil {
+			c.raw = raw
+			c.ready, c.writable = c.read, c.write
+		}
+	}
+	return c
+}
+
+// Serve reads into in for a session until Received returns false.
+func (c *Conn) Serve(in *protocol.Buffer, session Session) {
+	c.in, c.session = in, session
+	if c.raw == nil {
+		for more := true; more; {
+			n, err := 0, error(nil)
+			if session.Wait(false) {
+				n, err = in.ReadFrom1(c.Conn)
+			}
+			more = session.Received(n, err)
+		}
+		return
+	}
+	for more := true; more; {
+		// What came before this is not announced any more.
+		c.n, c.err, c.sure = 0, nil, true
+		err := c.raw.Read(c.ready)
+		switch {
+		case err != nil: // a deadline, or closed
+			more = session.Received(0, err)
+		case c.owned:
+			return
+		default:
+			more = session.Received(c.n, c.err)
+		}
+	}
+}
+
+// read is called when there may be something to read, and before that. It returns
+// false to wait. Of an owned connection it serves the session until that ends: as
+// long as we stay in here the runtime remembers that something has come, so that
+// there is no need to look before a wait.
+func (c *Conn) read(fd uintptr) (done bool) {
+	for {
+		if !c.sure {
+			c.sure = true
+			if c.wait(fd, true) {
+				return false
+			}
+			c.n, c.err = 0, nil
+		} else {
+			room := c.in.Room()
+			n, err := readRaw(fd, room)
+			switch {
+			case err == syscall.EAGAIN:
+				if c.wait(fd, false) {
+					return false
+				}
+				c.n, c.err = 0, nil
+			default:
+				c.in.Added(n)
+				c.n, c.err = n, err
+				c.heard = true
+				c.spoke.Store(false)
+				if !c.owned {
+					return true
+				}
+				if !c.session.Received(n, err) {
+					return true
+				}
+				// A full read may have left something behind, and so may one that
+				// the MTA did not have to await our answer for.
+				c.sure = n == len(room) || !c.spoke.Load()
+				continue
+			}
+		}
+		if !c.owned {
+			return true
+		}
+		if !c.session.Received(0, nil) {
+			return true
+		}
+	}
+}
+
+// wait prepares a wait.
+func (c *Conn) wait(fd uintptr, unsure bool) bool {
+	if c.heard && !c.spoke.Load() {
+		setQuickAck(fd, c.Conn)
+	}
+	return c.session.Wait(unsure)
+}
+
+// WriteAll writes p. A wait for the MTA to read ends after timeout, unless that is
+// zero.
+func (c *Conn) WriteAll(p []byte, timeout time.Duration) error {
+	c.spoke.Store(true)
+	if c.raw == nil {
+		if timeout > 0 {
+			_ = c.Conn.SetWriteDeadline(time.Now().Add(timeout))
+		}
+		_, err := c.Conn.Write(p)
+		return err
+	}
+	c.out, c.outErr, c.timeout = p, nil, timeout
+	err := c.raw.Write(c.writable)
+	c.out = nil
+	if c.limited {
+		c.limited = false
+		_ = c.Conn.SetWriteDeadline(time.Time{})
+	}
+	if err == nil {
+		err = c.outErr
+	}
+	return err
+}
+
+// write is called when there may be room for what is to be written, and before
+// that.
+func (c *Conn) write(fd uintptr) (done bool) {
+	for len(c.out) > 0 {
+		n, err := writeRaw(fd, c.out)
+		switch {
+		case err == syscall.EAGAIN:
+			if c.timeout > 0 && !c.limited {
+				c.limited = true
+				_ = c.Conn.SetWriteDeadline(time.Now().Add(c.timeout))
+			}
+			return false
+		case err != nil:
+			c.outErr = os.NewSyscallError("write", err)
+			return true
+		}
+		c.out = c.out[n:]
+	}
+	return true
+}
