@@ -23,9 +23,9 @@ type decision struct {
 // command that steps back, or, once the MTA knows the decision, with any that
 // does not go forward.
 func (d *decision) concerns(c protocol.Command, p phase, steps option.Step) bool {
-	to, ok := messagePhase(c)
+	to := commands[c].phase
 	switch {
-	case !ok || to == phaseEnvelopeFrom:
+	case to == phaseStart || to == phaseEnvelopeFrom:
 		return false
 	case !steps.Has(option.StepNoEnvelopeFrom):
 		return true
@@ -205,7 +205,7 @@ func (ctx *ClientContext) pay(c protocol.Command, status protocol.Status) error 
 		fault = fmt.Errorf("%w: %v at %v; answered with continue", ErrInvalidStatus, status, c)
 		status = protocol.StatusContinue
 	}
-	silent := ctx.option.Steps.Has(noReplyStep(c)) && noReplyStep(c) != 0
+	silent := ctx.option.Steps&commands[c].noReply != 0
 	a := decision{status, ctx.smtp, silent}
 	if !silent {
 		if err := ctx.writeAnswer(c, a); err != nil {
@@ -213,18 +213,12 @@ func (ctx *ClientContext) pay(c protocol.Command, status protocol.Status) error 
 		}
 	}
 	ctx.settle(c, status)
-	if c == protocol.CommandBody && status == protocol.StatusSkip {
-		ctx.skipBody = true
-	}
-	if c == protocol.CommandEnvelopeRecipient && ctx.inMessage {
-		ctx.mail.answered(status)
-	}
 	if ctx.inMessage && ends(c, status) {
 		if c != protocol.CommandEndOfMessage {
 			final := a // a itself stays on the stack
 			ctx.decision = &final
 		}
-		ctx.later(ctx.endTransaction(stateOf(c), status))
+		ctx.later(ctx.endTransaction(commands[c].state, status))
 	} else if silent && !status.IsPass() && status != protocol.StatusNoReply && status != protocol.StatusSkip {
 		fault = fmt.Errorf("%w: %v at %v could not be sent: the MTA awaits no reply", ErrInvalidStatus, status, c)
 	}
@@ -237,7 +231,7 @@ func (ctx *ClientContext) pay(c protocol.Command, status protocol.Status) error 
 
 // repeat answers what the MTA still sends of a message that was decided.
 func (ctx *ClientContext) repeat(c protocol.Command, d *decision) {
-	if step := noReplyStep(c); step == 0 || !ctx.option.Steps.Has(step) {
+	if ctx.option.Steps&commands[c].noReply == 0 {
 		_ = ctx.writeAnswer(c, *d)
 		ctx.active()
 	}
@@ -247,12 +241,23 @@ func (ctx *ClientContext) repeat(c protocol.Command, d *decision) {
 	}
 }
 
-// settle closes the debt.
-func (ctx *ClientContext) settle(c protocol.Command, status protocol.Status) {
-	if ctx.state == stateOf(c) {
+// answered notes what was answered, or could have been.
+func (ctx *ClientContext) answered(c protocol.Command, status protocol.Status) {
+	if ctx.state == commands[c].state {
 		ctx.state = ctx.state.replied()
 	}
 	ctx.status = status
+	switch {
+	case c == protocol.CommandBody && status == protocol.StatusSkip:
+		ctx.skipBody = true
+	case c == protocol.CommandEnvelopeRecipient && ctx.inMessage:
+		ctx.mail.answered(status)
+	}
+}
+
+// settle closes the debt.
+func (ctx *ClientContext) settle(c protocol.Command, status protocol.Status) {
+	ctx.answered(c, status)
 	ctx.owed = 0
 	ctx.smtp = reply.SMTP{}
 	ctx.out.reset()
@@ -269,8 +274,7 @@ func allowed(c protocol.Command, status protocol.Status) bool {
 	case protocol.StatusAccept:
 		return c != protocol.CommandUnknown
 	case protocol.StatusDiscard:
-		_, ok := messagePhase(c)
-		return ok
+		return commands[c].inMail()
 	case protocol.StatusSkip:
 		return c == protocol.CommandBody
 	}
@@ -282,7 +286,7 @@ func ends(c protocol.Command, status protocol.Status) bool {
 	if c == protocol.CommandEndOfMessage {
 		return true
 	}
-	if _, ok := messagePhase(c); !ok {
+	if !commands[c].inMail() {
 		return false
 	}
 	switch status {

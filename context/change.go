@@ -62,7 +62,7 @@ func (d due) AddHeader(name, value string) error {
 		return fmt.Errorf("%w: add header: %s", ErrInvalidArgument, err)
 	}
 	m := reply.AddHeader{Name: name, Value: value}
-	return d.changeHeader("add header", option.ActionAddHeaders, m, headerChange{headerAdded, 0, name, value})
+	return changeHeader(d, "add header", option.ActionAddHeaders, m, headerChange{headerAdded, 0, name, value})
 }
 
 // InsertHeader adds a header field at a place: 0 is above all others, 1 below
@@ -77,7 +77,7 @@ func (d due) InsertHeader(index int, name, value string) error {
 		return fmt.Errorf("%w: insert header: %s", ErrInvalidArgument, err)
 	}
 	m := reply.InsertHeader{Index: uint32(index), Name: name, Value: value}
-	return d.changeHeader("insert header", option.ActionAddHeaders, m, headerChange{headerAdded, index, name, value})
+	return changeHeader(d, "insert header", option.ActionAddHeaders, m, headerChange{headerAdded, index, name, value})
 }
 
 // ChangeHeader replaces the value of a header field: the index-th one called
@@ -93,7 +93,7 @@ func (d due) ChangeHeader(name string, index int, value string) error {
 		return fmt.Errorf("%w: change header: %s", ErrInvalidArgument, err)
 	}
 	m := reply.ChangeHeader{Index: uint32(index), Name: name, Value: value}
-	return d.changeHeader("change header", option.ActionChangeHeaders, m, headerChange{headerChanged, index, name, value})
+	return changeHeader(d, "change header", option.ActionChangeHeaders, m, headerChange{headerChanged, index, name, value})
 }
 
 // DeleteHeader deletes a header field, see [ClientContext.ChangeHeader]. To
@@ -116,7 +116,7 @@ func (d due) ChangeFrom(from, parameters string) error {
 	if err != nil {
 		return fmt.Errorf("%w: change from: %s", ErrInvalidArgument, err)
 	}
-	return d.change("change from", option.ActionChangeEnvelopeFrom, reply.ChangeFrom{Path: from, Parameters: parameters})
+	return change(d, "change from", option.ActionChangeEnvelopeFrom, reply.ChangeFrom{Path: from, Parameters: parameters})
 }
 
 // AddRecipient adds an envelope recipient. parameters are ESMTP parameters
@@ -136,7 +136,7 @@ func (d due) AddRecipient(recipient, parameters string) error {
 	if parameters != "" {
 		action = option.ActionAddEnvelopeRecipientParameters
 	}
-	return d.change("add recipient", action, reply.AddRecipient{Path: recipient, Parameters: parameters})
+	return change(d, "add recipient", action, reply.AddRecipient{Path: recipient, Parameters: parameters})
 }
 
 // DeleteRecipient removes an envelope recipient. Both MTAs compare it with the
@@ -147,7 +147,7 @@ func (d due) DeleteRecipient(recipient string) error {
 	if err := checkAddress(recipient, ""); err != nil {
 		return fmt.Errorf("%w: delete recipient: %s", ErrInvalidArgument, err)
 	}
-	return d.change("delete recipient", option.ActionDeleteEnvelopeRecipient, reply.DeleteRecipient{Path: recipient})
+	return change(d, "delete recipient", option.ActionDeleteEnvelopeRecipient, reply.DeleteRecipient{Path: recipient})
 }
 
 // ReplaceBody replaces the body of the mail; several calls add up to one body.
@@ -245,11 +245,11 @@ type headerChange struct {
 	name, value string
 }
 
-func (d due) changeHeader(operation string, action option.Action, m reply.Message, h headerChange) error {
+func changeHeader[M reply.Message](d due, operation string, action option.Action, m M, h headerChange) error {
 	ctx := d.ctx
 	ctx.mu.Lock()
 	defer ctx.mu.Unlock()
-	err := d.changeLocked(operation, action, m)
+	err := changeLocked(d, operation, action, m)
 	if err == nil || ctx.wfail != nil && err == ctx.wfail {
 		ctx.mail.changed(h.how, h.index, h.name, h.value)
 	}
@@ -258,13 +258,13 @@ func (d due) changeHeader(operation string, action option.Action, m reply.Messag
 
 // change sends a change that is neither of the body nor of a header: it waits for
 // the reply, or for the packet buffer to be full.
-func (d due) change(operation string, action option.Action, m reply.Message) error {
+func change[M reply.Message](d due, operation string, action option.Action, m M) error {
 	d.ctx.mu.Lock()
 	defer d.ctx.mu.Unlock()
-	return d.changeLocked(operation, action, m)
+	return changeLocked(d, operation, action, m)
 }
 
-func (d due) changeLocked(operation string, action option.Action, m reply.Message) error {
+func changeLocked[M reply.Message](d due, operation string, action option.Action, m M) error {
 	ctx := d.ctx
 	to := &ctx.out.buf
 	if ctx.out.replacing {

@@ -206,7 +206,7 @@ func (ctx *ClientContext) SetState(state State) {
 	ctx.setState(state)
 	ctx.owed = 0
 	for _, command := range []byte("OCHMRTULNBEA") {
-		if stateOf(protocol.Command(command)) == state {
+		if commands[command].state == state {
 			ctx.owe(protocol.Command(command))
 		}
 	}

@@ -37,24 +37,23 @@ type handlers struct {
 	timeout           []func(*ClientContext)
 	error             []func(*ClientContext, error)
 	finished          []func(*ClientContext)
+
+	deciding option.Step // the no-reply steps of the events that have a handler which is no watcher
 }
 
 // An event is the handlers of one event, in the order they were registered.
-type event[F any] struct {
-	handlers []handler[F]
-	decides  bool // one of them is no watcher
-}
+type event[F any] struct{ handlers []handler[F] }
 
 type handler[F any] struct {
 	f     F
 	watch bool
 }
 
-func on[F any](ctx *ClientContext, e *event[F], f F) {
+func on[F any](ctx *ClientContext, c protocol.Command, e *event[F], f F) {
 	ctx.mu.Lock()
 	defer ctx.mu.Unlock()
 	e.handlers = append(e.handlers, handler[F]{f, false})
-	e.decides = true
+	ctx.handlers.deciding |= commands[c].noReply
 }
 
 func watch[F any](ctx *ClientContext, e *event[F], f F) {
@@ -83,7 +82,7 @@ func observe[F any](ctx *ClientContext, list *[]F, f F) {
 //
 // Macros are asked for only if the MTA offers option.ActionSetSymbolList.
 func (ctx *ClientContext) OnNegotiate(h func(ctx *ClientContext, offer *option.Option, macros *option.MacroRequests) protocol.Status) {
-	on(ctx, &ctx.handlers.negotiate, h)
+	on(ctx, protocol.CommandNegotiate, &ctx.handlers.negotiate, h)
 }
 
 // OnDefineMacro registers h for the macros that the MTA defines for command.
@@ -98,7 +97,7 @@ func (ctx *ClientContext) OnDefineMacro(h func(ctx *ClientContext, command proto
 //
 // Allowed: continue, reject, temporary-failure, accept, no-reply, progress.
 func (ctx *ClientContext) OnConnect(h func(ctx *ClientContext, host string, addr net.Addr) protocol.Status) {
-	on(ctx, &ctx.handlers.connect, h)
+	on(ctx, protocol.CommandConnect, &ctx.handlers.connect, h)
 }
 
 // WatchConnect is [ClientContext.OnConnect] for a handler that only looks.
@@ -115,7 +114,7 @@ func (ctx *ClientContext) WatchConnect(h func(ctx *ClientContext, host string, a
 // Allowed: continue, reject, temporary-failure, accept, no-reply, progress. Both
 // MTAs answer the HELO itself with 250 and refuse what follows.
 func (ctx *ClientContext) OnHelo(h func(ctx *ClientContext, name string) protocol.Status) {
-	on(ctx, &ctx.handlers.helo, h)
+	on(ctx, protocol.CommandHelo, &ctx.handlers.helo, h)
 }
 
 // WatchHelo is [ClientContext.OnHelo] for a handler that only looks.
@@ -133,7 +132,7 @@ func (ctx *ClientContext) WatchHelo(h func(ctx *ClientContext, name string)) {
 // Allowed: continue, reject, temporary-failure, discard, accept, no-reply,
 // progress. All but continue and no-reply end the transaction.
 func (ctx *ClientContext) OnEnvelopeFrom(h func(ctx *ClientContext, from string, parameters protocol.Parameters) protocol.Status) {
-	on(ctx, &ctx.handlers.envelopeFrom, h)
+	on(ctx, protocol.CommandEnvelopeFrom, &ctx.handlers.envelopeFrom, h)
 }
 
 // WatchEnvelopeFrom is [ClientContext.OnEnvelopeFrom] for a handler that only looks.
@@ -150,7 +149,7 @@ func (ctx *ClientContext) WatchEnvelopeFrom(h func(ctx *ClientContext, from stri
 // progress. A reject or temporary failure concerns this recipient only; discard
 // and accept end the transaction, for all recipients.
 func (ctx *ClientContext) OnEnvelopeRecipient(h func(ctx *ClientContext, to string, parameters protocol.Parameters) protocol.Status) {
-	on(ctx, &ctx.handlers.envelopeRecipient, h)
+	on(ctx, protocol.CommandEnvelopeRecipient, &ctx.handlers.envelopeRecipient, h)
 }
 
 // WatchEnvelopeRecipient is [ClientContext.OnEnvelopeRecipient] for a handler
@@ -167,7 +166,7 @@ func (ctx *ClientContext) WatchEnvelopeRecipient(h func(ctx *ClientContext, to s
 // Allowed: continue, reject, temporary-failure, discard, accept, no-reply,
 // progress.
 func (ctx *ClientContext) OnData(h func(ctx *ClientContext) protocol.Status) {
-	on(ctx, &ctx.handlers.data, h)
+	on(ctx, protocol.CommandData, &ctx.handlers.data, h)
 }
 
 // WatchData is [ClientContext.OnData] for a handler that only looks.
@@ -185,7 +184,7 @@ func (ctx *ClientContext) WatchData(h func(ctx *ClientContext)) {
 // Allowed: continue, reject, temporary-failure, no-reply, progress. (Accept and
 // discard make Postfix 3.7 fail at the next MAIL.)
 func (ctx *ClientContext) OnUnknown(h func(ctx *ClientContext, line string) protocol.Status) {
-	on(ctx, &ctx.handlers.unknown, h)
+	on(ctx, protocol.CommandUnknown, &ctx.handlers.unknown, h)
 }
 
 // WatchUnknown is [ClientContext.OnUnknown] for a handler that only looks.
@@ -204,7 +203,7 @@ func (ctx *ClientContext) WatchUnknown(h func(ctx *ClientContext, line string)) 
 // Allowed: continue, reject, temporary-failure, discard, accept, no-reply,
 // progress.
 func (ctx *ClientContext) OnHeader(h func(ctx *ClientContext, name, value string) protocol.Status) {
-	on(ctx, &ctx.handlers.header, h)
+	on(ctx, protocol.CommandHeader, &ctx.handlers.header, h)
 }
 
 // WatchHeader is [ClientContext.OnHeader] for a handler that only looks.
@@ -220,7 +219,7 @@ func (ctx *ClientContext) WatchHeader(h func(ctx *ClientContext, name, value str
 // Allowed: continue, reject, temporary-failure, discard, accept, no-reply,
 // progress.
 func (ctx *ClientContext) OnEndOfHeader(h func(ctx *ClientContext) protocol.Status) {
-	on(ctx, &ctx.handlers.endOfHeader, h)
+	on(ctx, protocol.CommandEndOfHeader, &ctx.handlers.endOfHeader, h)
 }
 
 // WatchEndOfHeader is [ClientContext.OnEndOfHeader] for a handler that only looks.
@@ -239,7 +238,7 @@ func (ctx *ClientContext) WatchEndOfHeader(h func(ctx *ClientContext)) {
 // progress. After skip no further piece is delivered, whether or not the MTA
 // knows about it.
 func (ctx *ClientContext) OnBody(h func(ctx *ClientContext, chunk []byte) protocol.Status) {
-	on(ctx, &ctx.handlers.body, h)
+	on(ctx, protocol.CommandBody, &ctx.handlers.body, h)
 }
 
 // WatchBody is [ClientContext.OnBody] for a handler that only looks.
@@ -256,7 +255,7 @@ func (ctx *ClientContext) WatchBody(h func(ctx *ClientContext, chunk []byte)) {
 //
 // Allowed: continue, reject, temporary-failure, discard, accept, progress.
 func (ctx *ClientContext) OnEndOfMessage(h func(ctx *ClientContext, chunk []byte) protocol.Status) {
-	on(ctx, &ctx.handlers.endOfMessage, h)
+	on(ctx, protocol.CommandEndOfMessage, &ctx.handlers.endOfMessage, h)
 }
 
 // OnAbort registers h for a mail transaction that ends without an answer of this
@@ -268,7 +267,7 @@ func (ctx *ClientContext) OnEndOfMessage(h func(ctx *ClientContext, chunk []byte
 // Nothing is sent. StatusProgress keeps the next event waiting until
 // AbortResponse is called; the other statuses mean nothing.
 func (ctx *ClientContext) OnAbort(h func(ctx *ClientContext, state State) protocol.Status) {
-	on(ctx, &ctx.handlers.abort, h)
+	on(ctx, protocol.CommandAbort, &ctx.handlers.abort, h)
 }
 
 // OnMessageProcessed registers h for the end of each mail transaction, answered

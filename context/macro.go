@@ -21,29 +21,6 @@ const (
 	numStages
 )
 
-// stageFor returns the stage whose macros come before command c. Macros for
-// other commands (Postfix sends some before each header and body piece) are not
-// stored, as in libmilter: they repeat what is known.
-func stageFor(c protocol.Command) (stage, bool) {
-	switch c {
-	case protocol.CommandConnect:
-		return stageConnect, true
-	case protocol.CommandHelo:
-		return stageHelo, true
-	case protocol.CommandEnvelopeFrom:
-		return stageEnvelopeFrom, true
-	case protocol.CommandEnvelopeRecipient:
-		return stageEnvelopeRecipient, true
-	case protocol.CommandData:
-		return stageData, true
-	case protocol.CommandEndOfHeader:
-		return stageEndOfHeader, true
-	case protocol.CommandEndOfMessage:
-		return stageEndOfMessage, true
-	}
-	return 0, false
-}
-
 // A macroStore has the macros of all stages, as they came, one stage behind the
 // other.
 type macroStore struct {
@@ -77,7 +54,9 @@ func (m *macroStore) replace(s stage, list []byte) {
 // store replaces the macros of a stage. A list without any macro changes nothing,
 // as in libmilter.
 func (m *macroStore) store(s stage, list []byte) {
-	if bytes.IndexByte(list, 0) >= 0 {
+	if bytes.Equal(m.at(s), list) { // as a rule; most of them say the queue id again
+		m.fresh[s] = m.fresh[s] || len(list) > 0
+	} else if bytes.IndexByte(list, 0) >= 0 {
 		m.replace(s, list)
 		m.fresh[s] = true
 	}
@@ -157,12 +136,12 @@ func (ctx *ClientContext) LookupMacro(name string) (value string, ok bool) {
 func (ctx *ClientContext) Macros() []protocol.Macro {
 	ctx.mu.Lock()
 	defer ctx.mu.Unlock()
-	s, ok := stageFor(ctx.last)
-	if !ok {
+	last := &commands[ctx.last]
+	if !last.hasMacros {
 		return nil
 	}
 	var macros []protocol.Macro
-	for name, value := range ctx.macros.at(s).All() {
+	for name, value := range ctx.macros.at(last.macros).All() {
 		macros = append(macros, protocol.Macro{Name: name, Value: string(value)})
 	}
 	return macros

@@ -36,7 +36,7 @@ func (ctx *ClientContext) defaultOption(offer option.Option) option.Option {
 		switch {
 		case !s.listens:
 			steps |= s.noEvent
-		case !s.decides:
+		case ctx.handlers.deciding&s.noReply == 0:
 			steps |= s.noReply
 		}
 	}
@@ -47,7 +47,7 @@ func (ctx *ClientContext) defaultOption(offer option.Option) option.Option {
 type subscription struct {
 	name             string
 	noEvent, noReply option.Step
-	listens, decides bool
+	listens          bool
 }
 
 func (h *handlers) subscriptions() []subscription {
@@ -65,7 +65,7 @@ func (h *handlers) subscriptions() []subscription {
 }
 
 func subscribed[F any](name string, e *event[F], noEvent, noReply option.Step) subscription {
-	return subscription{name, noEvent, noReply, len(e.handlers) > 0, e.decides}
+	return subscription{name, noEvent, noReply, len(e.handlers) > 0}
 }
 
 // clamp returns o without what was not offered.

@@ -24,28 +24,6 @@ const (
 	phaseEndOfMessage
 )
 
-// messagePhase returns the phase that a command of a message leads to, and
-// whether c is one.
-func messagePhase(c protocol.Command) (phase, bool) {
-	switch c {
-	case protocol.CommandEnvelopeFrom:
-		return phaseEnvelopeFrom, true
-	case protocol.CommandEnvelopeRecipient:
-		return phaseEnvelopeRecipient, true
-	case protocol.CommandData:
-		return phaseData, true
-	case protocol.CommandHeader:
-		return phaseHeader, true
-	case protocol.CommandEndOfHeader:
-		return phaseEndOfHeader, true
-	case protocol.CommandBody:
-		return phaseBody, true
-	case protocol.CommandEndOfMessage:
-		return phaseEndOfMessage, true
-	}
-	return 0, false
-}
-
 // after returns the phase that command c leads to, and whether c may come in
 // phase p of a session with the given steps. It is libmilter's table (engine.c,
 // next_states) with its leniencies: a new greeting or MAIL may come at any time,
@@ -67,8 +45,8 @@ func (p phase) after(c protocol.Command, steps option.Step) (phase, bool) {
 	case protocol.CommandQuitNewConnection:
 		return phaseNegotiated, p >= phaseNegotiated
 	}
-	to, ok := messagePhase(c)
-	if !ok || p < phaseNegotiated {
+	to := commands[c].phase
+	if to == phaseStart || p < phaseNegotiated {
 		return p, false
 	}
 	if p == phaseEndOfMessage {

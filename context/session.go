@@ -108,7 +108,7 @@ func (ctx *ClientContext) step() bool {
 		ctx.abort()
 		return true // the packet is looked at again: an abort may take its time
 	}
-	_, _, _ = ctx.in.Next()
+	ctx.in.Discard(p)
 	ctx.handle(command, p)
 	return true
 }
@@ -159,8 +159,8 @@ func (ctx *ClientContext) handle(c protocol.Command, p protocol.Packet) {
 		ctx.end(fmt.Errorf("%w: %v command in state %v (%d bytes)", ErrProtocol, c, ctx.state, len(p.Payload)))
 		return
 	}
-	event, err := decode(p)
-	if err != nil {
+	var event arrival
+	if err := event.decode(p); err != nil {
 		ctx.end(fmt.Errorf("%w: %w", ErrProtocol, err))
 		return
 	}
@@ -173,16 +173,36 @@ func (ctx *ClientContext) handle(c protocol.Command, p protocol.Packet) {
 		ctx.negotiate(event.option)
 		return
 	}
-	debt := ctx.begin(c, event)
+	if commands[c].noReply&ctx.option.Steps&^ctx.handlers.deciding != 0 {
+		ctx.look(c, &event)
+		return
+	}
+	debt := ctx.begin(c, &event)
 	if debt == 0 {
 		return
 	}
-	status, err := ctx.emit(c, event)
+	status, err := ctx.emit(c, &event)
 	if err != nil {
 		ctx.payForPanic(c, debt, err)
 		return
 	}
 	ctx.handled(c, debt, status)
+}
+
+// look serves a command that the MTA awaits no reply to, and that nobody decides
+// about. So nothing is due.
+func (ctx *ClientContext) look(c protocol.Command, e *arrival) {
+	ctx.last = c
+	ctx.macros.settle()
+	ctx.enter(c, e)
+	if _, err := ctx.emit(c, e); err != nil {
+		ctx.payForPanic(c, ctx.debt, err)
+		return
+	}
+	if ctx.cause == nil {
+		ctx.answered(c, protocol.StatusNotChange)
+		ctx.endIfDrained()
+	}
 }
 
 // forgetDecision is called when nothing can come any more of a message that was
@@ -203,17 +223,10 @@ type arrival struct {
 }
 
 // decode checks a packet. What it says of a wrong one is package protocol's.
-func decode(p protocol.Packet) (arrival, error) {
-	e := arrival{text: p.Payload}
+func (e *arrival) decode(p protocol.Packet) error {
+	e.text = p.Payload
 	ok := true
 	switch protocol.Command(p.Letter) {
-	case protocol.CommandHelo, protocol.CommandUnknown:
-		e.first = bytes.IndexByte(e.text, 0)
-		ok = e.first >= 0
-	case protocol.CommandEnvelopeFrom, protocol.CommandEnvelopeRecipient:
-		e.first = bytes.IndexByte(e.text, 0)
-		ok = e.first >= 0
-		e.text = e.text[:bytes.LastIndexByte(e.text, 0)+1]
 	case protocol.CommandHeader:
 		e.first = bytes.IndexByte(e.text, 0)
 		ok = e.first > 0 && e.text[len(e.text)-1] == 0
@@ -222,12 +235,19 @@ func decode(p protocol.Packet) (arrival, error) {
 			ok = second >= 0
 			e.text = e.text[:e.first+1+second+1]
 		}
+	case protocol.CommandHelo, protocol.CommandUnknown:
+		e.first = bytes.IndexByte(e.text, 0)
+		ok = e.first >= 0
+	case protocol.CommandEnvelopeFrom, protocol.CommandEnvelopeRecipient:
+		e.first = bytes.IndexByte(e.text, 0)
+		ok = e.first >= 0
+		e.text = e.text[:bytes.LastIndexByte(e.text, 0)+1]
 	case protocol.CommandBody, protocol.CommandEndOfMessage, protocol.CommandData, protocol.CommandEndOfHeader:
 	default:
 		ok = false
 	}
 	if ok {
-		return e, nil
+		return nil
 	}
 	m, err := protocol.Decode(p)
 	switch m := m.(type) {
@@ -237,7 +257,7 @@ func decode(p protocol.Packet) (arrival, error) {
 		e.host = m.Host
 		e.addr, _ = m.Addr() // Decode has checked it
 	}
-	return e, err
+	return err
 }
 
 // string returns the one string of helo or unknown.
@@ -270,19 +290,19 @@ func splitEnvelope(text string, n int) (path string, parameters protocol.Paramet
 }
 
 // emit runs the handlers of an event. mu is held, and released while they run.
-func (ctx *ClientContext) emit(c protocol.Command, e arrival) (protocol.Status, error) {
+func (ctx *ClientContext) emit(c protocol.Command, e *arrival) (protocol.Status, error) {
 	h := &ctx.handlers
 	switch c {
 	case protocol.CommandConnect:
 		return dispatch(ctx, &h.connect, func(h connectFunc) protocol.Status { return h(ctx, e.host, e.addr) })
 	case protocol.CommandHelo:
-		return dispatchString(ctx, &h.helo, &e)
+		return dispatchString(ctx, &h.helo, e)
 	case protocol.CommandUnknown:
-		return dispatchString(ctx, &h.unknown, &e)
+		return dispatchString(ctx, &h.unknown, e)
 	case protocol.CommandEnvelopeFrom:
-		return dispatchEnvelope(ctx, &h.envelopeFrom, &e)
+		return dispatchEnvelope(ctx, &h.envelopeFrom, e)
 	case protocol.CommandEnvelopeRecipient:
-		return dispatchEnvelope(ctx, &h.envelopeRecipient, &e)
+		return dispatchEnvelope(ctx, &h.envelopeRecipient, e)
 	case protocol.CommandData:
 		return dispatch(ctx, &h.data, func(h plainFunc) protocol.Status { return h(ctx) })
 	case protocol.CommandHeader:
@@ -323,26 +343,30 @@ func dispatchEnvelope(ctx *ClientContext, h *event[envelopeFunc], e *arrival) (p
 
 // begin enters the state of a command and lets a reply be due. It returns the
 // number of the debt, or 0 when the command was answered already.
-func (ctx *ClientContext) begin(c protocol.Command, e arrival) uint64 {
-	ctx.setState(stateOf(c))
+func (ctx *ClientContext) begin(c protocol.Command, e *arrival) uint64 {
 	ctx.owe(c)
+	ctx.enter(c, e)
+	if c == protocol.CommandBody && ctx.skipBody {
+		_ = ctx.pay(c, protocol.StatusContinue)
+		return 0
+	}
+	return ctx.debt
+}
+
+// enter enters the state of a command and records what it brings.
+func (ctx *ClientContext) enter(c protocol.Command, e *arrival) {
+	of := &commands[c]
+	ctx.state, ctx.lastState = of.state, of.state
 	ctx.macros.clearAt(c)
-	if _, ok := messagePhase(c); ok && !ctx.inMessage {
+	if of.inMail() && !ctx.inMessage {
 		ctx.beginMessage()
 	}
 	switch c {
 	case protocol.CommandEnvelopeFrom, protocol.CommandEnvelopeRecipient, protocol.CommandHeader:
 		ctx.mail.note(c, e.text)
-	case protocol.CommandBody:
-		ctx.mail.bodySize += int64(len(e.text))
-		if ctx.skipBody {
-			_ = ctx.pay(c, protocol.StatusContinue)
-			return 0
-		}
-	case protocol.CommandEndOfMessage:
+	case protocol.CommandBody, protocol.CommandEndOfMessage:
 		ctx.mail.bodySize += int64(len(e.text))
 	}
-	return ctx.debt
 }
 
 // holdsChunk reports whether the reply that is due is to a piece of body. Its
@@ -372,11 +396,11 @@ func (ctx *ClientContext) handleDefineMacro(p protocol.Packet) {
 		if ctx.decision != nil && c == protocol.CommandEnvelopeFrom {
 			ctx.decision, ctx.phase = nil, phaseHelo // a new message begins
 		}
-		if s, ok := stageFor(c); ok {
-			if s >= stageEnvelopeFrom && ctx.option.Steps.Has(option.StepNoEnvelopeFrom) {
+		if of := &commands[c]; of.hasMacros {
+			if of.macros >= stageEnvelopeFrom && ctx.option.Steps.Has(option.StepNoEnvelopeFrom) {
 				ctx.announced = true
 			}
-			ctx.macros.store(s, p.Payload[1:])
+			ctx.macros.store(of.macros, p.Payload[1:])
 		}
 	}
 	if len(p.Payload) > 0 && !listeners {
@@ -438,29 +462,4 @@ func (ctx *ClientContext) Next() *ClientContext {
 	ctx.mu.Lock()
 	defer ctx.mu.Unlock()
 	return ctx.next
-}
-
-// noReplyStep returns the step by which the MTA awaits no reply to c.
-func noReplyStep(c protocol.Command) option.Step {
-	switch c {
-	case protocol.CommandConnect:
-		return option.StepNoReplyConnect
-	case protocol.CommandHelo:
-		return option.StepNoReplyHelo
-	case protocol.CommandEnvelopeFrom:
-		return option.StepNoReplyEnvelopeFrom
-	case protocol.CommandEnvelopeRecipient:
-		return option.StepNoReplyEnvelopeRecipient
-	case protocol.CommandData:
-		return option.StepNoReplyData
-	case protocol.CommandUnknown:
-		return option.StepNoReplyUnknown
-	case protocol.CommandHeader:
-		return option.StepNoReplyHeader
-	case protocol.CommandEndOfHeader:
-		return option.StepNoReplyEndOfHeader
-	case protocol.CommandBody:
-		return option.StepNoReplyBody
-	}
-	return 0
 }

@@ -1,10 +1,6 @@
 package context
 
-import (
-	"fmt"
-
-	"github.com/milter-go/milter/protocol"
-)
+import "fmt"
 
 // A State says where a session is. Each command has two: the one while its
 // handlers run and a reply is due, and the "replied" one after it.
@@ -67,34 +63,3 @@ func (s State) InMessageProcessing() bool {
 
 // replied returns the state after the reply to s.
 func (s State) replied() State { return s + 1 }
-
-// stateOf returns the state in which a reply to c is due.
-func stateOf(c protocol.Command) State {
-	switch c {
-	case protocol.CommandNegotiate:
-		return StateNegotiate
-	case protocol.CommandConnect:
-		return StateConnect
-	case protocol.CommandHelo:
-		return StateHelo
-	case protocol.CommandEnvelopeFrom:
-		return StateEnvelopeFrom
-	case protocol.CommandEnvelopeRecipient:
-		return StateEnvelopeRecipient
-	case protocol.CommandData:
-		return StateData
-	case protocol.CommandUnknown:
-		return StateUnknown
-	case protocol.CommandHeader:
-		return StateHeader
-	case protocol.CommandEndOfHeader:
-		return StateEndOfHeader
-	case protocol.CommandBody:
-		return StateBody
-	case protocol.CommandEndOfMessage:
-		return StateEndOfMessage
-	case protocol.CommandAbort:
-		return StateAbort
-	}
-	return StateInvalid
-}

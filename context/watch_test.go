@@ -49,7 +49,7 @@ func TestWatchPanic(t *testing.T) {
 	recordEnds(f.ctx, f.journal)
 	f.ctx.WatchHelo(func(*context.ClientContext, string) { panic("oops") })
 	mustBe(t, "feed", f.feed(negotiateMsg, heloMsg), "ErrPanic")
-	f.happened("the end", "error ErrInvalidStatus", "error ErrPanic", "finished ErrPanic")
+	f.happened("the end", "error ErrPanic", "finished ErrPanic")
 }
 
 func TestState(t *testing.T) {

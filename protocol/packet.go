@@ -145,10 +145,13 @@ func (b *Buffer) Bytes() []byte { return b.buf[b.start:b.end] }
 func (b *Buffer) Next() (p Packet, ok bool, err error) {
 	p, ok, err = b.Peek()
 	if ok {
-		b.start += headerSize + letterSize + len(p.Payload)
+		b.Discard(p)
 	}
 	return p, ok, err
 }
+
+// Discard counts the packet that Peek has returned as handed out.
+func (b *Buffer) Discard(p Packet) { b.start += headerSize + letterSize + len(p.Payload) }
 
 // Peek is like [Buffer.Next] and leaves the packet in the buffer.
 func (b *Buffer) Peek() (p Packet, ok bool, err error) {
