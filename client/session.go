@@ -88,28 +88,53 @@ func (c *Client) follow(s *session, ctx *context.ClientContext) bool {
 
 // serve runs a session, and those that follow it on the same connection.
 func (c *Client) serve(s *session) error {
-	defer c.remove(s)
-	for ctx := s.ctx; ; {
-		ctx.SetSocketAddress(s.conn.RemoteAddr())
-		if err := c.establish(ctx); err != nil {
-			abandon(ctx, s.conn)
+	established := false
+	defer func() {
+		if !established { // a handler may also end its goroutine
+			c.remove(s)
+		}
+	}()
+	if err := c.establish(s); err != nil {
+		return err
+	}
+	established = true
+	return c.run(s)
+}
+
+// run runs a session that is established, and those that follow it.
+func (c *Client) run(s *session) (err error) {
+	defer func() {
+		if err != socket.ErrRest {
+			c.remove(s)
+		}
+	}()
+	for {
+		switch err := s.ctx.Serve(s.conn); {
+		case err == socket.ErrRest:
+			go c.run(s)
+			return err
+		case err != nil:
 			return err
 		}
-		if err := ctx.Serve(s.conn); err != nil {
+		next := s.ctx.Next()
+		if next == nil {
+			return nil
+		}
+		if !c.follow(s, next) {
+			abandon(next, s.conn)
+			return nil
+		}
+		if err := c.establish(s); err != nil {
 			return err
-		}
-		if ctx = ctx.Next(); ctx == nil {
-			return nil
-		}
-		if !c.follow(s, ctx) {
-			abandon(ctx, s.conn)
-			return nil
 		}
 	}
 }
 
-// establish calls the OnConnectionEstablished handlers.
-func (c *Client) establish(ctx *context.ClientContext) error {
+// establish calls the OnConnectionEstablished handlers. If one panics, it ends the
+// session.
+func (c *Client) establish(s *session) error {
+	ctx := s.ctx
+	ctx.SetSocketAddress(s.conn.RemoteAddr())
 	c.mu.Lock()
 	handlers := c.established
 	c.mu.Unlock()
@@ -123,6 +148,7 @@ func (c *Client) establish(ctx *context.ClientContext) error {
 	}
 	err = fmt.Errorf("client: OnConnectionEstablished: %w", err)
 	c.reportTo(ctx.Logger(), err)
+	abandon(ctx, s.conn)
 	return err
 }
 

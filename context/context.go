@@ -91,6 +91,7 @@ type ClientContext struct {
 	partialSince                 time.Time // when the packet that has begun to come in began
 	heard                        bool      // something came or was answered since lastActivity
 	reading                      bool
+	resting                      bool // Serve is to be called once more
 
 	timeout          time.Duration
 	packetBufferSize int

@@ -24,17 +24,21 @@ import (
 // A *net.TCPConn or *net.UnixConn is served without a buffer while it waits; other
 // connections, TLS for one, keep one.
 func (ctx *ClientContext) Serve(conn net.Conn) error {
+	sock := socket.Of(conn)
 	ctx.mu.Lock()
-	if ctx.running || ctx.fed || ctx.finished {
+	switch {
+	case ctx.resting:
+		ctx.resting = false
+	case ctx.running || ctx.fed || ctx.finished:
 		ctx.mu.Unlock()
 		return fmt.Errorf("%w: Serve of a session that runs or has run", ErrInvalidState)
+	default:
+		ctx.running = true
+		ctx.started = time.Now()
+		ctx.lastActivity = ctx.started
+		ctx.writesToConn = ctx.w == io.Writer(conn)
+		ctx.conn.Store(sock)
 	}
-	ctx.running = true
-	ctx.started = time.Now()
-	ctx.lastActivity = ctx.started
-	sock := socket.Of(conn)
-	ctx.writesToConn = ctx.w == io.Writer(conn)
-	ctx.conn.Store(sock)
 	ctx.mu.Unlock()
 
 	ctx.deliver()
@@ -44,6 +48,9 @@ func (ctx *ClientContext) Serve(conn net.Conn) error {
 	ctx.in.Release()
 	ctx.mu.Lock()
 	defer ctx.mu.Unlock()
+	if ctx.resting {
+		return socket.ErrRest
+	}
 	return endError(ctx.cause)
 }
 
@@ -117,15 +124,21 @@ func (r *reader) Received(n int, err error) bool {
 	case err == nil:
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		ctx.deadlinePassed()
+		ctx.resting = ctx.canRest()
 	case isHangUp(err):
 		ctx.end(fmt.Errorf("%w: the MTA hung up: %w", ErrFinished, err))
 	default:
 		ctx.end(fmt.Errorf("context: reading a command: %w", err))
 	}
 	ctx.deliverLocked()
-	more := !ctx.finished
+	more := !ctx.finished && !ctx.resting
 	ctx.mu.Unlock()
 	return more
+}
+
+// canRest reports whether the session is idle, see [socket.ErrRest].
+func (ctx *ClientContext) canRest() bool {
+	return ctx.conn.Load().Owned() && !ctx.hasWork() && ctx.owed == 0 && !ctx.inMessage && ctx.in.Len() == 0
 }
 
 // isHangUp reports whether err says that the other side has gone. Which of these

@@ -3,6 +3,7 @@
 package socket
 
 import (
+	"errors"
 	"net"
 	"os"
 	"sync/atomic"
@@ -11,6 +12,12 @@ import (
 
 	"github.com/milter-go/milter/protocol"
 )
+
+// ErrRest is what Serve of a session returns when an owned connection has been
+// idle for a while and nothing is under way: the stack of a goroutine that has run
+// handlers does not shrink below what they needed, so its caller starts a new one
+// to wait in, which calls Serve again.
+var ErrRest = errors.New("socket: idle; to be served by a new goroutine")
 
 // A Session is what a connection is read for.
 type Session interface {
@@ -79,6 +86,9 @@ func Of(conn net.Conn) *Conn {
 	}
 	return c
 }
+
+// Owned reports whether the connection was made by [Own].
+func (c *Conn) Owned() bool { return c.owned }
 
 // Serve reads into in for a session until Received returns false.
 func (c *Conn) Serve(in *protocol.Buffer, session Session) {
