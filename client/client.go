@@ -58,6 +58,9 @@ type Client struct {
 	ids     atomic.Uint64
 	binding sync.Mutex // held while Listen binds
 
+	prepare sync.Once
+	each    context.Config // what a session gets, but for its number
+
 	stop     stdcontext.Context // done as soon as Shutdown or Close is called
 	stopNow  stdcontext.CancelFunc
 	drained  chan struct{}      // closed when stop is done and the last session has ended

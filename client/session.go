@@ -31,15 +31,18 @@ func (c *Client) ServeConn(conn net.Conn) error {
 }
 
 func (c *Client) newSession(conn *socket.Conn) *session {
-	config := c.Config
+	c.prepare.Do(func() {
+		c.each = c.Config
+		if c.each.Parent == nil {
+			c.each.Parent = stdcontext.Background()
+		}
+		c.each.Parent = stdcontext.WithValue(c.each.Parent, clientKey{}, c)
+		if c.each.ProcessingSessions == nil {
+			c.each.ProcessingSessions = c.NumberOfProcessingSessions
+		}
+	})
+	config := c.each
 	config.ID = c.ids.Add(1)
-	if config.Parent == nil {
-		config.Parent = stdcontext.Background()
-	}
-	config.Parent = stdcontext.WithValue(config.Parent, clientKey{}, c)
-	if config.ProcessingSessions == nil {
-		config.ProcessingSessions = c.NumberOfProcessingSessions
-	}
 	return &session{conn, context.New(conn, config)}
 }
 

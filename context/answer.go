@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/milter-go/milter/internal/block"
 	"github.com/milter-go/milter/option"
 	"github.com/milter-go/milter/protocol"
 	"github.com/milter-go/milter/reply"
@@ -173,11 +174,14 @@ func (ctx *ClientContext) payForPanic(c protocol.Command, debt uint64, err error
 // payInstead answers in place of a handler that did not. The changes it has made
 // are dropped; a mail of which some are with the MTA already is never accepted.
 func (ctx *ClientContext) payInstead(c protocol.Command, status protocol.Status) {
-	half := ctx.out.written
-	ctx.out.reset()
-	ctx.quarantineReason = ""
-	if !half {
-		ctx.mail.forgetChanges()
+	half := false
+	if m := ctx.mail; m != nil {
+		half = m.out.written
+		m.out.reset()
+		m.quarantineReason = ""
+		if !half {
+			m.forgetChanges()
+		}
 	}
 	if c == protocol.CommandNegotiate && status != protocol.StatusReject {
 		status = protocol.StatusTemporaryFailure // the others would ask for no event: all mail would pass unseen
@@ -260,7 +264,9 @@ func (ctx *ClientContext) settle(c protocol.Command, status protocol.Status) {
 	ctx.answered(c, status)
 	ctx.owed = 0
 	ctx.smtp = reply.SMTP{}
-	ctx.out.reset()
+	if ctx.mail != nil {
+		ctx.mail.out.reset()
+	}
 	ctx.stopTimers(errMessageEnded)
 	ctx.active()
 }
@@ -322,21 +328,18 @@ func (ctx *ClientContext) writeAnswer(c protocol.Command, a decision) error {
 			letter = protocol.ReplySkip
 		}
 	}
-	if c == protocol.CommandEndOfMessage {
-		ctx.out.finish(ctx.quarantineReason)
+	dst := ctx.small[:0]
+	m := ctx.mail
+	if m != nil && c == protocol.CommandEndOfMessage && m.finish() {
+		dst, m.out.buf = m.out.buf, nil
 	}
 	if letter == protocol.ReplyReplyCode {
-		ctx.out.buf = reply.ReplyCode{SMTP: a.smtp}.Append(ctx.out.buf)
+		dst = reply.ReplyCode{SMTP: a.smtp}.Append(dst)
 	} else {
-		ctx.out.buf = reply.Bare(letter).Append(ctx.out.buf)
+		dst = reply.Bare(letter).Append(dst)
 	}
-	return ctx.flush()
-}
-
-// flush writes what is in the buffer of changes.
-func (ctx *ClientContext) flush() error {
-	err := ctx.write(ctx.out.buf)
-	ctx.out.buf = ctx.out.buf[:0]
+	err := ctx.write(dst)
+	block.Put(dst)
 	return err
 }
 

@@ -22,26 +22,31 @@ type changes struct {
 	written   bool   // some changes are with the MTA
 }
 
-// finish completes buf, but for the reply.
-func (c *changes) finish(quarantineReason string) {
+// finish completes what is to leave before the reply, and reports whether there is
+// anything.
+func (m *mail) finish() bool {
+	c := &m.out
 	if len(c.after) > 0 {
 		c.buf = block.Append(c.buf, c.after)
 	}
-	if quarantineReason != "" {
-		c.buf = reply.Quarantine{Reason: quarantineReason}.Append(c.buf)
+	if m.quarantineReason != "" {
+		c.buf = reply.Quarantine{Reason: m.quarantineReason}.Append(c.buf)
 	}
+	return len(c.buf) > 0
 }
 
-// reset drops what waits. A small buffer, which is all that a reply without
-// changes needs, is kept.
+// reset drops what waits.
 func (c *changes) reset() {
-	buf := c.buf[:0]
-	if cap(buf) >= block.Small {
-		block.Put(buf)
-		buf = nil
-	}
+	block.Put(c.buf)
 	block.Put(c.after)
-	*c = changes{buf: buf}
+	*c = changes{}
+}
+
+// flush writes what is in buf.
+func (ctx *ClientContext) flush(c *changes) error {
+	err := ctx.write(c.buf)
+	c.buf = c.buf[:0]
+	return err
 }
 
 // AddHeader adds a header field, at the end of the header as a rule. (Sendmail
@@ -161,10 +166,11 @@ func (d due) ReplaceBody(body []byte) error {
 	if err := d.checkChange("replace body", option.ActionChangeBody); err != nil {
 		return err
 	}
-	ctx.out.replacing = true
+	out := &ctx.theMail().out
+	out.replacing = true
 	for {
 		n := min(len(body), protocol.MaxChunk)
-		ctx.out.buf = reply.ReplaceBody{Chunk: body[:n]}.Append(block.Grow(ctx.out.buf, n+packetOverhead))
+		out.buf = reply.ReplaceBody{Chunk: body[:n]}.Append(block.Grow(out.buf, n+packetOverhead))
 		if err := ctx.flushAbove(ctx.packetBufferSize); err != nil {
 			return err
 		}
@@ -192,7 +198,7 @@ func (d due) Quarantine(reason string) error {
 	if err := d.checkChange("quarantine", option.ActionQuarantine); err != nil {
 		return err
 	}
-	ctx.quarantineReason = reason
+	ctx.theMail().quarantineReason = reason
 	return nil
 }
 
@@ -200,7 +206,10 @@ func (d due) Quarantine(reason string) error {
 func (ctx *ClientContext) QuarantineReason() string {
 	ctx.mu.Lock()
 	defer ctx.mu.Unlock()
-	return ctx.quarantineReason
+	if ctx.mail == nil {
+		return ""
+	}
+	return ctx.mail.quarantineReason
 }
 
 // SetQuarantineReason sets what QuarantineReason returns, and what is sent before
@@ -208,7 +217,7 @@ func (ctx *ClientContext) QuarantineReason() string {
 func (ctx *ClientContext) SetQuarantineReason(reason string) {
 	ctx.mu.Lock()
 	defer ctx.mu.Unlock()
-	ctx.quarantineReason = reason
+	ctx.theMail().quarantineReason = reason
 }
 
 // Progress tells the MTA at once that the reply to end-of-message will take
@@ -226,13 +235,12 @@ func (d due) Progress() error {
 }
 
 func (ctx *ClientContext) writeProgress() error {
-	var packet [packetOverhead]byte
-	if ctx.out.open {
+	if ctx.mail != nil && ctx.mail.out.open {
 		// Within the body a progress would end the replacement; an empty piece of
 		// body keeps the MTA waiting just as well.
-		return ctx.write(reply.ReplaceBody{}.Append(packet[:0]))
+		return ctx.write(reply.ReplaceBody{}.Append(ctx.small[:0]))
 	}
-	return ctx.write(reply.Bare(protocol.ReplyProgress).Append(packet[:0]))
+	return ctx.write(reply.Bare(protocol.ReplyProgress).Append(ctx.small[:0]))
 }
 
 // packetOverhead is the length of an empty packet, in bytes.
@@ -251,7 +259,7 @@ func changeHeader[M reply.Message](d due, operation string, action option.Action
 	defer ctx.mu.Unlock()
 	err := changeLocked(d, operation, action, m)
 	if err == nil || ctx.wfail != nil && err == ctx.wfail {
-		ctx.mail.changed(h.how, h.index, h.name, h.value)
+		ctx.theMail().changed(h.how, h.index, h.name, h.value)
 	}
 	return err
 }
@@ -266,9 +274,10 @@ func change[M reply.Message](d due, operation string, action option.Action, m M)
 
 func changeLocked[M reply.Message](d due, operation string, action option.Action, m M) error {
 	ctx := d.ctx
-	to := &ctx.out.buf
-	if ctx.out.replacing {
-		to = &ctx.out.after
+	out := &ctx.theMail().out
+	to := &out.buf
+	if out.replacing {
+		to = &out.after
 	}
 	if *to == nil {
 		*to = block.Get(block.Small)[:0]
@@ -291,12 +300,13 @@ func changeLocked[M reply.Message](d due, operation string, action option.Action
 // flushAbove writes the changes that wait when they are more than size bytes.
 // Those that come after the body wait until the body is complete.
 func (ctx *ClientContext) flushAbove(size int) error {
-	if len(ctx.out.buf) <= size {
+	out := &ctx.mail.out
+	if len(out.buf) <= size {
 		return nil
 	}
-	ctx.out.open = ctx.out.replacing
-	ctx.out.written = true
-	return ctx.flush()
+	out.open = out.replacing
+	out.written = true
+	return ctx.flush(out)
 }
 
 // checkChange reports why a change is not legal now.

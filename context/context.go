@@ -29,9 +29,8 @@ type ClientContext struct {
 	config Config // as given; the values that can be set live below mu
 	w      io.Writer
 
-	leaveParent  func() bool                 // nil: the parent never ends
-	conn         atomic.Pointer[socket.Conn] // while Serve runs
-	writesToConn bool                        // w is that connection
+	leaveParent func() bool                 // nil: the parent never ends
+	conn        atomic.Pointer[socket.Conn] // while Serve runs
 
 	in    protocol.Buffer
 	phase phase
@@ -42,12 +41,23 @@ type ClientContext struct {
 	std    stdcontext.Context // done when the session ends; nil until it is needed
 	cancel stdcontext.CancelCauseFunc
 
+	// Side by side, for there may be many sessions.
+	running      bool // somebody delivers events
+	fed          bool // Feed delivers them, not Serve
+	held         bool // a packet waits for the reply that is due
+	heard        bool // something came or was answered since lastActivity
+	reading      bool // a wait for the MTA is under way
+	resting      bool // Serve is to be called once more
+	writesToConn bool // w is conn
+	inMessage    bool
+	announced    bool // macros tell of a mail whose MAIL was negotiated away
+	skipBody     bool
+	draining     bool
+	finished     bool
+
 	handlers handlers
-	running  bool                   // somebody delivers events
-	fed      bool                   // Feed delivers them, not Serve
 	arrived  []byte                 // what Feed has brought
 	pending  []func(*ClientContext) // events that come from other goroutines, see later
-	held     bool                   // a packet waits for the reply that is due
 
 	state, lastState State
 	status           protocol.Status
@@ -66,32 +76,19 @@ type ClientContext struct {
 	negotiation *negotiation  // while it is going on
 
 	smtp  reply.SMTP // for the reply that is due
-	out   changes
-	wfail error // the first write error; nothing is written after it
+	wfail error      // the first write error; nothing is written after it
+	small [8]byte    // for a reply without text
 
 	macros macroStore
 
-	inMessage        bool
-	announced        bool      // macros tell of a mail whose MAIL was negotiated away
-	decision         *decision // the final answer to a message that the MTA has not ended yet
-	skipBody         bool
-	quarantineReason string
-	mail             record
-	shelf            map[string]string
-	perMessage       map[any]any
-	message          stdcontext.Context
-	endMessage       stdcontext.CancelCauseFunc
+	decision *decision // the final answer to a message that the MTA has not ended yet
+	mail     *mail     // nil: nothing is kept
 
-	cause    error // why the session ends; nil while it lives
-	draining bool
-	finished bool
-	next     *ClientContext
+	cause error // why the session ends; nil while it lives
+	next  *ClientContext
 
 	armed, lastActivity, started time.Time // see serve.go
 	partialSince                 time.Time // when the packet that has begun to come in began
-	heard                        bool      // something came or was answered since lastActivity
-	reading                      bool
-	resting                      bool // Serve is to be called once more
 
 	timeout          time.Duration
 	packetBufferSize int

@@ -69,7 +69,9 @@ func (ctx *ClientContext) void(cause error) {
 	ctx.owed = 0
 	ctx.negotiation = nil
 	ctx.smtp = reply.SMTP{}
-	ctx.out.reset()
+	if ctx.mail != nil {
+		ctx.mail.out.reset()
+	}
 	ctx.stopTimers(cause)
 }
 
@@ -102,7 +104,7 @@ func (ctx *ClientContext) finish() {
 		ctx.leaveParent()
 	}
 	ctx.conn.Store(nil) // it may serve the next session
-	ctx.out.reset()
+	ctx.dropMail()
 	destroy := ctx.destroyPrivate
 	ctx.destroyPrivate = nil
 	if destroy == nil {

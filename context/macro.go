@@ -25,13 +25,13 @@ const (
 // other.
 type macroStore struct {
 	text  []byte
-	end   [numStages]int  // where a stage's macros end in text
-	fresh [numStages]bool // defined since the last command
+	end   [numStages]int32 // where a stage's macros end in text
+	fresh [numStages]bool  // defined since the last command
 }
 
 // at returns the macros of a stage.
 func (m *macroStore) at(s stage) protocol.MacroList {
-	start := 0
+	start := int32(0)
 	if s > 0 {
 		start = m.end[s-1]
 	}
@@ -41,13 +41,14 @@ func (m *macroStore) at(s stage) protocol.MacroList {
 // replace puts list in the place of a stage's macros.
 func (m *macroStore) replace(s stage, list []byte) {
 	old := m.at(s)
-	start, end, more := m.end[s]-len(old), m.end[s], len(list)-len(old)
+	end := int(m.end[s])
+	start, more := end-len(old), len(list)-len(old)
 	if more == 0 && len(list) == 0 {
 		return
 	}
 	m.text = slices.Replace(m.text, start, end, list...)
 	for ; s < numStages; s++ {
-		m.end[s] += more
+		m.end[s] += int32(more)
 	}
 }
 
@@ -70,7 +71,7 @@ func (m *macroStore) clearFrom(s stage) {
 	if s == numStages {
 		return
 	}
-	start := 0
+	start := int32(0)
 	if s > 0 {
 		start = m.end[s-1]
 	}

@@ -4,10 +4,45 @@ import (
 	stdcontext "context"
 	"fmt"
 	"maps"
+	"sync"
 	"time"
 
 	"github.com/milter-go/milter/protocol"
 )
+
+// A mail is what a session keeps of one mail transaction. An idle session has
+// none.
+type mail struct {
+	record
+	out              changes
+	quarantineReason string
+	shelf            map[string]string
+	perMessage       map[any]any
+	context          stdcontext.Context // nil until it is asked for
+	cancel           stdcontext.CancelCauseFunc
+}
+
+var mails = sync.Pool{New: func() any { return new(mail) }}
+
+// theMail returns the mail that is under way, or a place for what is kept before
+// there is one.
+func (ctx *ClientContext) theMail() *mail {
+	if ctx.mail == nil {
+		ctx.mail = mails.Get().(*mail)
+	}
+	return ctx.mail
+}
+
+// dropMail forgets the mail.
+func (ctx *ClientContext) dropMail() {
+	if m := ctx.mail; m != nil {
+		m.record.release()
+		m.out.reset()
+		*m = mail{}
+		mails.Put(m)
+		ctx.mail = nil
+	}
+}
 
 // Message returns a standard context that ends with the current mail
 // transaction: when it is answered or aborted, when the session ends, and when
@@ -28,18 +63,19 @@ func (ctx *ClientContext) messageContext() stdcontext.Context {
 	if !ctx.inMessage {
 		return ctx.standard()
 	}
-	if ctx.message == nil {
-		ctx.message, ctx.endMessage = stdcontext.WithCancelCause(ctx.standard())
+	m := ctx.theMail()
+	if m.context == nil {
+		m.context, m.cancel = stdcontext.WithCancelCause(ctx.standard())
 	}
-	return ctx.message
+	return m.context
 }
 
 // cancelMessage ends what Message has returned. In a transaction that goes on,
 // the next call returns a new one.
 func (ctx *ClientContext) cancelMessage(cause error) {
-	if ctx.message != nil {
-		ctx.endMessage(cause)
-		ctx.message, ctx.endMessage = nil, nil
+	if m := ctx.mail; m != nil && m.context != nil {
+		m.cancel(cause)
+		m.context, m.cancel = nil, nil
 	}
 }
 
@@ -49,10 +85,8 @@ func (ctx *ClientContext) beginMessage() {
 	ctx.decision = nil
 	ctx.skipBody = false
 	ctx.announced = false
-	ctx.out.reset()
-	ctx.shelf, ctx.perMessage = nil, nil // a goroutine may have outlived its mail
-	ctx.mail.release()
-	ctx.mail.start = time.Now()
+	ctx.dropMail() // a goroutine that has outlived its mail may have left something
+	ctx.theMail().start = time.Now()
 }
 
 // endTransaction ends the mail transaction in state, with status. The caller
@@ -61,17 +95,18 @@ func (ctx *ClientContext) beginMessage() {
 func (ctx *ClientContext) endTransaction(state State, status protocol.Status) (report func(*ClientContext)) {
 	ctx.inMessage, ctx.announced = false, false
 	ctx.skipBody = false
-	if ctx.message != nil {
+	m := ctx.theMail()
+	if m.context != nil {
 		ctx.cancelMessage(fmt.Errorf("%w: the mail was answered or aborted: %v", errMessageEnded, status))
 	}
 	if len(ctx.handlers.messageProcessed) == 0 {
 		return (*ClientContext).clearMessage
 	}
-	if !ctx.hasResult() { // a state set by a test
-		ctx.mail.start = time.Now()
+	if !m.known() { // a state set by a test
+		m.start = time.Now()
 	}
-	result := ctx.mail.message()
-	result.end(state, status, ctx.quarantineReason)
+	result := m.message()
+	result.end(state, status, m.quarantineReason)
 	return func(ctx *ClientContext) {
 		ctx.mu.Lock()
 		notify(ctx, &ctx.handlers.messageProcessed, func(h func(*ClientContext, *MessageResult)) { h(ctx, result) })
@@ -84,9 +119,7 @@ func (ctx *ClientContext) endTransaction(state State, status protocol.Status) (r
 func (ctx *ClientContext) clearMessage() {
 	ctx.mu.Lock()
 	defer ctx.mu.Unlock()
-	ctx.shelf, ctx.perMessage = nil, nil
-	ctx.mail.release()
-	ctx.quarantineReason = ""
+	ctx.dropMail()
 	ctx.macros.clearStale()
 }
 
@@ -94,11 +127,15 @@ func (ctx *ClientContext) clearMessage() {
 // [PerMessage] and the message result. The library does it at the end of each
 // mail transaction.
 func (ctx *ClientContext) ResetMessageRelatedData() {
-	ctx.clearMessage()
 	ctx.mu.Lock()
 	defer ctx.mu.Unlock()
-	if ctx.inMessage {
-		ctx.mail.start = time.Now()
+	ctx.macros.clearStale()
+	if m := ctx.mail; m != nil {
+		m.record.release()
+		m.shelf, m.perMessage, m.quarantineReason = nil, nil, ""
+		if ctx.inMessage {
+			m.start = time.Now()
+		}
 	}
 }
 
@@ -107,27 +144,24 @@ func (ctx *ClientContext) ResetMessageRelatedData() {
 func (ctx *ClientContext) MessageResult() *MessageResult {
 	ctx.mu.Lock()
 	defer ctx.mu.Unlock()
-	if !ctx.hasResult() {
+	if ctx.mail == nil || !ctx.mail.known() {
 		return nil
 	}
 	return ctx.mail.message().clone()
 }
-
-// hasResult reports whether something is known of a mail: one is under way, or
-// has just been answered, or a test has set a result.
-func (ctx *ClientContext) hasResult() bool { return !ctx.mail.start.IsZero() || ctx.mail.result != nil }
 
 // SetMessageResult replaces what is known of the current mail transaction, for
 // tests. Within a transaction nil stands for an empty result.
 func (ctx *ClientContext) SetMessageResult(result *MessageResult) {
 	ctx.mu.Lock()
 	defer ctx.mu.Unlock()
-	ctx.mail.release()
+	m := ctx.theMail()
+	m.record.release()
 	switch {
 	case result != nil:
-		ctx.mail = record{start: result.Start, bodySize: result.BodySize, result: result.clone()}
+		m.record = record{start: result.Start, bodySize: result.BodySize, result: result.clone()}
 	case ctx.inMessage:
-		ctx.mail.start = time.Now()
+		m.start = time.Now()
 	}
 }
 
@@ -137,10 +171,11 @@ func (ctx *ClientContext) SetMessageResult(result *MessageResult) {
 func (ctx *ClientContext) SetShelfValue(key, value string) {
 	ctx.mu.Lock()
 	defer ctx.mu.Unlock()
-	if ctx.shelf == nil {
-		ctx.shelf = make(map[string]string)
+	m := ctx.theMail()
+	if m.shelf == nil {
+		m.shelf = make(map[string]string)
 	}
-	ctx.shelf[key] = value
+	m.shelf[key] = value
 }
 
 // ShelfValue returns a value from the mail transaction shelf, and whether it is
@@ -148,7 +183,7 @@ func (ctx *ClientContext) SetShelfValue(key, value string) {
 func (ctx *ClientContext) ShelfValue(key string) (value string, ok bool) {
 	ctx.mu.Lock()
 	defer ctx.mu.Unlock()
-	value, ok = ctx.shelf[key]
+	value, ok = ctx.theMail().shelf[key]
 	return value, ok
 }
 
@@ -156,14 +191,14 @@ func (ctx *ClientContext) ShelfValue(key string) (value string, ok bool) {
 func (ctx *ClientContext) Shelf() map[string]string {
 	ctx.mu.Lock()
 	defer ctx.mu.Unlock()
-	return maps.Clone(ctx.shelf)
+	return maps.Clone(ctx.theMail().shelf)
 }
 
 // ClearShelf removes everything from the mail transaction shelf.
 func (ctx *ClientContext) ClearShelf() {
 	ctx.mu.Lock()
 	defer ctx.mu.Unlock()
-	ctx.shelf = nil
+	ctx.theMail().shelf = nil
 }
 
 // PerMessage returns the T of the current mail transaction. It is a new, zero T
@@ -183,13 +218,14 @@ func PerMessage[T any](ctx *ClientContext) *T {
 	type key struct{ _ *T }
 	ctx.mu.Lock()
 	defer ctx.mu.Unlock()
-	if v, ok := ctx.perMessage[key{}]; ok {
+	m := ctx.theMail()
+	if v, ok := m.perMessage[key{}]; ok {
 		return v.(*T)
 	}
-	if ctx.perMessage == nil {
-		ctx.perMessage = make(map[any]any)
+	if m.perMessage == nil {
+		m.perMessage = make(map[any]any)
 	}
 	v := new(T)
-	ctx.perMessage[key{}] = v
+	m.perMessage[key{}] = v
 	return v
 }

@@ -142,7 +142,7 @@ func (ctx *ClientContext) payNegotiation(status protocol.Status) error {
 			_ = message.Macros.Set(option.MacroStageEndOfHeader)
 		}
 	}
-	if err := ctx.write(message.Append(ctx.out.buf[:0])); err != nil {
+	if err := ctx.write(message.Append(nil)); err != nil {
 		return err
 	}
 	ctx.option, ctx.negotiation = o, nil
@@ -163,7 +163,7 @@ func (ctx *ClientContext) refuse(status protocol.Status) error {
 	if status == protocol.StatusTemporaryFailure {
 		letter = protocol.ReplyTemporaryFailure
 	}
-	err := ctx.write(reply.Bare(letter).Append(ctx.out.buf[:0]))
+	err := ctx.write(reply.Bare(letter).Append(ctx.small[:0]))
 	if err == nil {
 		ctx.negotiation = nil
 		ctx.settle(protocol.CommandNegotiate, status)

@@ -363,9 +363,9 @@ func (ctx *ClientContext) enter(c protocol.Command, e *arrival) {
 	}
 	switch c {
 	case protocol.CommandEnvelopeFrom, protocol.CommandEnvelopeRecipient, protocol.CommandHeader:
-		ctx.mail.note(c, e.text)
+		ctx.theMail().note(c, e.text)
 	case protocol.CommandBody, protocol.CommandEndOfMessage:
-		ctx.mail.bodySize += int64(len(e.text))
+		ctx.theMail().bodySize += int64(len(e.text))
 	}
 }
 
