@@ -136,6 +136,9 @@ func (ctx *ClientContext) respondLocked(c protocol.Command, debt uint64, status 
 	case status == protocol.StatusProgress:
 		return fmt.Errorf("%w: %v as a late %v response", ErrInvalidStatus, status, c)
 	}
+	if c == protocol.CommandBody && status == protocol.StatusSkip {
+		status = ctx.skipLate()
+	}
 	err := ctx.pay(c, status)
 	if ctx.held || len(ctx.pending) > 0 {
 		ctx.kick()

@@ -235,8 +235,8 @@ func (ctx *ClientContext) WatchEndOfHeader(h func(ctx *ClientContext)) {
 // A mail without a body has no such event.
 //
 // Allowed: continue, reject, temporary-failure, discard, accept, skip, no-reply,
-// progress. After skip no further piece is delivered, whether or not the MTA
-// knows about it.
+// progress. After skip this handler gets no further piece. When all have had enough
+// and none watches, the MTA is told not to send the rest, if it knows how.
 func (ctx *ClientContext) OnBody(h func(ctx *ClientContext, chunk []byte) protocol.Status) {
 	on(ctx, protocol.CommandBody, &ctx.handlers.body, h)
 }

@@ -16,6 +16,8 @@ type mail struct {
 	record
 	out              changes
 	quarantineReason string
+	enough           set // the body handlers that have had enough
+	bodyHandler      int // the one that was asked last
 	shelf            map[string]string
 	perMessage       map[any]any
 	context          stdcontext.Context // nil until it is asked for

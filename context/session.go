@@ -314,7 +314,7 @@ func (ctx *ClientContext) emit(c protocol.Command, e *arrival) (protocol.Status,
 	case protocol.CommandEndOfHeader:
 		return dispatch(ctx, &h.endOfHeader, func(h plainFunc) protocol.Status { return h(ctx) })
 	case protocol.CommandBody:
-		return dispatch(ctx, &h.body, func(h chunkFunc) protocol.Status { return h(ctx, e.text) })
+		return ctx.emitBody(e.text)
 	case protocol.CommandEndOfMessage:
 		var chunk []byte
 		if len(e.text) > 0 {
