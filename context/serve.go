@@ -114,7 +114,7 @@ func (ctx *ClientContext) hasWork() bool {
 }
 
 // Received takes note of what came, and delivers the events in it.
-func (r *reader) Received(n int, err error) bool {
+func (r *reader) Received(n int, err error) socket.Next {
 	ctx := (*ClientContext)(r)
 	ctx.mu.Lock()
 	ctx.reading = false
@@ -131,9 +131,15 @@ func (r *reader) Received(n int, err error) bool {
 		ctx.end(fmt.Errorf("context: reading a command: %w", err))
 	}
 	ctx.deliverLocked()
-	more := !ctx.finished && !ctx.resting
+	next := socket.Read
+	switch {
+	case ctx.finished || ctx.resting:
+		next = socket.Stop
+	case ctx.owed != 0:
+		next = socket.Await
+	}
 	ctx.mu.Unlock()
-	return more
+	return next
 }
 
 // canRest reports whether the session is idle, see [socket.ErrRest].

@@ -26,14 +26,23 @@ type Session interface {
 	// do: Received is called with nothing.
 	//
 	// unsure says that nobody has looked whether something is there: the MTA
-	// speaks only after it has got the reply that was just written. That is so for
-	// all but an end of the stream that came together with the last packet, from a
-	// peer that still reads; so the wait should not be long.
+	// speaks only after it has got the reply that was just written, or is still
+	// due. That is so for all but an end of the stream that came together with the
+	// last packet; so the wait should not be long.
 	Wait(unsure bool) (wait bool)
 	// Received is told that n bytes were added to the buffer, or why not, as Read
-	// would tell. It returns false when nothing more shall be read.
-	Received(n int, err error) (more bool)
+	// would tell.
+	Received(n int, err error) Next
 }
+
+// Next is what a session wants next.
+type Next int
+
+const (
+	Stop  Next = iota // nothing more
+	Read              // what the MTA sends
+	Await             // the same; but it awaits a reply that will be given later
+)
 
 // A Conn is the connection of a session. A plain TCP or unix socket is read and
 // written past package net's Read and Write; any other (TLS, net.Pipe, a
@@ -90,30 +99,30 @@ func Of(conn net.Conn) *Conn {
 // Owned reports whether the connection was made by [Own].
 func (c *Conn) Owned() bool { return c.owned }
 
-// Serve reads into in for a session until Received returns false.
+// Serve reads into in for a session until Received returns Stop.
 func (c *Conn) Serve(in *protocol.Buffer, session Session) {
 	c.in, c.session = in, session
 	if c.raw == nil {
-		for more := true; more; {
+		for next := Read; next != Stop; {
 			n, err := 0, error(nil)
 			if session.Wait(false) {
 				n, err = in.ReadFrom1(c.Conn)
 			}
-			more = session.Received(n, err)
+			next = session.Received(n, err)
 		}
 		return
 	}
-	for more := true; more; {
+	for next := Read; next != Stop; {
 		// What came before this is not announced any more.
 		c.n, c.err, c.sure = 0, nil, true
 		err := c.raw.Read(c.ready)
 		switch {
 		case err != nil: // a deadline, or closed
-			more = session.Received(0, err)
+			next = session.Received(0, err)
 		case c.owned:
 			return
 		default:
-			more = session.Received(c.n, c.err)
+			next = session.Received(c.n, c.err)
 		}
 	}
 }
@@ -147,19 +156,20 @@ func (c *Conn) read(fd uintptr) (done bool) {
 				if !c.owned {
 					return true
 				}
-				if !c.session.Received(n, err) {
+				next := c.session.Received(n, err)
+				if next == Stop {
 					return true
 				}
 				// A full read may have left something behind, and so may one that
 				// the MTA did not have to await our answer for.
-				c.sure = n == len(room) || !c.spoke.Load()
+				c.sure = n == len(room) || next == Read && !c.spoke.Load()
 				continue
 			}
 		}
 		if !c.owned {
 			return true
 		}
-		if !c.session.Received(0, nil) {
+		if c.session.Received(0, nil) == Stop {
 			return true
 		}
 	}

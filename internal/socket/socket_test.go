@@ -71,6 +71,7 @@ type script struct {
 	wait   func(unsure bool) bool
 	answer func(packet string) (more bool)
 	ended  error
+	owes   bool
 }
 
 func (s *script) Wait(unsure bool) bool {
@@ -78,22 +79,28 @@ func (s *script) Wait(unsure bool) bool {
 	return s.wait == nil || s.wait(unsure)
 }
 
-func (s *script) Received(_ int, err error) bool {
+func (s *script) Received(_ int, err error) socket.Next {
 	for {
 		p, ok, fault := s.in.Next()
 		if fault != nil {
 			s.ended = fault
-			return false
+			return socket.Stop
 		}
 		if !ok {
 			break
 		}
 		if !s.answer(string(p.Letter) + string(p.Payload)) {
-			return false
+			return socket.Stop
 		}
 	}
 	s.ended = err
-	return err == nil
+	switch {
+	case err != nil:
+		return socket.Stop
+	case s.owes:
+		return socket.Await
+	}
+	return socket.Read
 }
 
 func packet(s string) []byte { return protocol.AppendPacket(nil, s[0], []byte(s[1:])) }
@@ -151,17 +158,19 @@ func TestExchange(t *testing.T) {
 }
 
 // TestUnsure: a wait that nobody has looked before is announced as such. It is one
-// after a reply, and only there.
+// after a reply, or while one is due, and only there.
 func TestUnsure(t *testing.T) {
 	milter, mta := pairs(t)["unix"]()
 	conn := socket.Own(milter)
 	waits := make(chan bool)
-	s := &script{
+	var s *script
+	s = &script{
 		wait: func(unsure bool) bool { waits <- unsure; return true },
 		answer: func(p string) bool {
 			if p[0] == 'H' {
 				_ = conn.WriteAll(packet("c"), 0)
 			}
+			s.owes = p[0] == 'B'
 			return p[0] != 'Q'
 		},
 	}
@@ -170,7 +179,7 @@ func TestUnsure(t *testing.T) {
 	for i, step := range []struct {
 		send string
 		want bool
-	}{{"", false}, {"Hanswered", true}, {"Lnot answered", false}, {"Hanswered", true}} {
+	}{{"", false}, {"Hanswered", true}, {"Lnot answered", false}, {"Hanswered", true}, {"Banswered later", true}} {
 		if step.send != "" {
 			_, _ = mta.Write(packet(step.send))
 		}
