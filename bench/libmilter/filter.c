@@ -14,7 +14,7 @@
 #define FIELD "X-Checked"
 #define VALUE "by the filter, and found good"
 #define SUBJECT "[checked] a subject that somebody has changed"
-#define LINE "The quick brown fox jumps over the lazy dog, and does it again and again.\r\n"
+#define LINE "The quick brown fox jumps over the lazy dog, and does it again and again.\n"
 #define ADDED 9
 #define BODY_SIZE 65535
 #define NO_REPLY_STEPS (SMFIP_NR_HDR | SMFIP_NR_CONN | SMFIP_NR_HELO | SMFIP_NR_MAIL | SMFIP_NR_RCPT | \

@@ -1,0 +1,107 @@
+// Package result holds what a comparison has measured, raw, and computes from it
+// what is reported: ratios within a round, and their medians.
+package result
+
+import (
+	"encoding/json"
+	"fmt"
+	"os"
+	"time"
+)
+
+// A Result is a whole comparison: every run of it, as it was measured.
+type Result struct {
+	Machine  Machine   `json:"machine"`
+	Rounds   int       `json:"rounds"`
+	Duration float64   `json:"run_seconds"` // of one run, without the idle ones
+	LeftOut  []string  `json:"left_out"`    // what could not be measured, and why
+	Programs []Program `json:"programs"`
+	Runs     []Run     `json:"runs"`
+}
+
+// A Machine is where it was measured.
+type Machine struct {
+	Date   time.Time `json:"date"`
+	CPU    string    `json:"cpu"`
+	CPUs   int       `json:"cpus"`
+	Kernel string    `json:"kernel"`
+	Go     string    `json:"go"`
+}
+
+// A Program is a filter that was measured, and the version of the library it is on.
+type Program struct {
+	Name    string `json:"name"`
+	Version string `json:"version"`
+}
+
+// A Run is one filter in one scenario in one round.
+type Run struct {
+	Scenario string  `json:"scenario"`
+	Filter   string  `json:"filter"`
+	Round    int     `json:"round"`
+	Figures  Figures `json:"figures"`
+	Error    string  `json:"error,omitempty"` // why there are no figures, or none to trust
+}
+
+// Figures are what the load generator prints about one run.
+type Figures struct {
+	Messages             int64   `json:"messages"`
+	Seconds              float64 `json:"seconds"`
+	MessagesPerSecond    float64 `json:"messages_per_second"`
+	Sessions             int     `json:"sessions"`
+	RoundTripsPerMessage float64 `json:"round_trips_per_message"`
+	Latency              Latency `json:"latency"`
+
+	CPUSecondsPerMessage   float64 `json:"cpu_seconds_per_message"`
+	ReadsPerMessage        float64 `json:"reads_per_message"`
+	WritesPerMessage       float64 `json:"writes_per_message"`
+	RSS                    float64 `json:"rss_bytes"`
+	RSSBefore              float64 `json:"rss_before_bytes"`
+	RSSBytesPerIdleSession float64 `json:"rss_bytes_per_idle_session"`
+	CPUSecondsWhileIdle    float64 `json:"cpu_seconds_while_idle"`
+
+	Errors Count `json:"errors"`
+}
+
+// Latency is how long a message took, in seconds.
+type Latency struct {
+	P50 float64 `json:"p50"`
+	P90 float64 `json:"p90"`
+	P99 float64 `json:"p99"`
+	Max float64 `json:"max"`
+}
+
+// A Count is a number of things, which JSON may also give as a list of them.
+type Count int
+
+// UnmarshalJSON takes a number, a list or null.
+func (c *Count) UnmarshalJSON(text []byte) error {
+	var list []any
+	if json.Unmarshal(text, &list) == nil {
+		*c = Count(len(list))
+		return nil
+	}
+	return json.Unmarshal(text, (*int)(c))
+}
+
+// Load reads a Result from a file.
+func Load(name string) (*Result, error) {
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return nil, err
+	}
+	r := new(Result)
+	if err := json.Unmarshal(text, r); err != nil {
+		return nil, fmt.Errorf("result: %s: %w", name, err)
+	}
+	return r, nil
+}
+
+// Save writes r to a file.
+func (r *Result) Save(name string) error {
+	text, err := json.MarshalIndent(r, "", " ")
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(name, append(text, '\n'), 0o644)
+}
