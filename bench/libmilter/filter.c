@@ -8,6 +8,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 
 #include <libmilter/mfapi.h>
 
@@ -111,6 +112,12 @@ int main(int argc, char **argv)
 	for (int i = 0; i < BODY_SIZE; i++)
 		body[i] = (unsigned char)LINE[i % (sizeof LINE - 1)];
 
+	/* As the runtime of Go does for the other filters. */
+	struct rlimit files;
+	if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+		files.rlim_cur = files.rlim_max;
+		setrlimit(RLIMIT_NOFILE, &files);
+	}
 	/* A backlog for all the sessions that the comparison opens at once. */
 	if (spec == NULL || smfi_setconn(spec) != MI_SUCCESS || smfi_setbacklog(4096) != MI_SUCCESS ||
 		smfi_register(filter) != MI_SUCCESS)

@@ -26,6 +26,7 @@ type Scenario struct {
 	Mods          bool   // ten changes of the header and a new body
 	OfferAll      bool   // the MTA's side offers to leave events out, too
 	Pinned        bool   // filter and generator have a processor each
+	Longer        int    // how many times as long as others it runs; zero is one
 
 	// Idle makes it a scenario of sessions that do nothing: so many. Each has sent
 	// IdleMessages messages with a body of Body bytes before.
@@ -66,7 +67,8 @@ func Scenarios() []Scenario {
 		}
 	}
 	return append(list,
-		Scenario{Name: "unix-c2000-4k", Network: "unix", Sessions: 2000, Body: small, Filters: all},
+		Scenario{Name: "unix-noreply-c1-4k", Network: "unix", Sessions: 1, Body: small, NoReply: true, Filters: []string{Floor, Ours}},
+		Scenario{Name: "unix-c2000-4k", Network: "unix", Sessions: 2000, Body: small, Longer: 3, Filters: all},
 		Scenario{Name: "pinned-c1-4k", Network: "unix", Sessions: 1, Body: small, Pinned: true, Filters: all},
 		Scenario{Name: "pinned-c1-64k", Network: "unix", Sessions: 1, Body: large, Pinned: true, Filters: all},
 		Scenario{Name: "late-c16-4k", Network: "unix", Sessions: 16, Body: small, Filters: []string{Ours, OursLate, OursLateEnd}},

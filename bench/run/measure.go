@@ -37,6 +37,9 @@ func (b *Bench) Measure(name string, s result.Scenario, t Times) (result.Figures
 		return figures, err
 	}
 	defer f.stop()
+	if s.Longer > 0 {
+		t.WarmUp, t.Duration = t.WarmUp*time.Duration(s.Longer), t.Duration*time.Duration(s.Longer)
+	}
 	var stdout, stderr bytes.Buffer
 	cmd := exec.Command(b.generator, arguments(s, t, f.spec, f.cmd.Process.Pid)...)
 	cmd.Stdout, cmd.Stderr = &stdout, &stderr
