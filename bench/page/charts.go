@@ -55,11 +55,12 @@ const axisLimit = 6
 func cpuChart(r *result.Result, filters []string, network, over string) Chart {
 	b := plot.Bars{
 		Title:     "CPU of the filter for each message, over " + over,
-		Subtitle:  fmt.Sprintf("Ratio to a bare Go echo loop (the dashed line) of the same round: median of %d, and range. Less is better.", r.Rounds),
+		Subtitle:  fmt.Sprintf("Ratio to a bare Go echo loop (the dashed line) of the same round: median of %s, and range. Less is better.", plural(r.Rounds, "round")),
 		Axis:      "times the CPU of the floor",
 		Reference: 1,
 		Limit:     axisLimit,
 		Format:    number,
+		Number:    func(x float64) string { return fmt.Sprintf("%.2f", x) },
 	}
 	for _, f := range filters {
 		if f != result.Floor {

@@ -15,9 +15,10 @@ type Bars struct {
 	Axis            string // what the numbers are, with their unit
 	Series          []Series
 	Rows            []Row
-	Reference       float64 // a line that the eye compares with; zero for none
-	Limit           float64 // where the axis ends at the latest, bars beyond it are cut; zero for no limit
-	Format          func(float64) string
+	Reference       float64              // a line that the eye compares with; zero for none
+	Limit           float64              // where the axis ends at the latest, bars beyond it are cut; zero for no limit
+	Format          func(float64) string // of the axis
+	Number          func(float64) string // of a bar; nil for Format
 }
 
 const (
@@ -35,6 +36,9 @@ func (b Bars) SVG() string {
 	x := func(v float64) float64 { return left + min(v, limit)/limit*(width-left-right) }
 
 	var c canvas
+	if b.Number == nil {
+		b.Number = b.Format
+	}
 	c.begin(height, b.Title, b.Subtitle, b.Series)
 	floor := height - bottom
 	for _, mark := range marks {
@@ -42,11 +46,12 @@ func (b Bars) SVG() string {
 		c.text(x(mark), floor+18, 12, "middle", faint, b.Format(mark))
 	}
 	c.text((left+width-right)/2, floor+40, 13, "middle", ink, b.Axis)
+	var numbers canvas // above all that is drawn
 	y := top + rowGap/2.0
 	for _, row := range b.Rows {
 		c.text(left-10, y+group/2+4.5, 13, "end", ink, row.Label)
 		for i, v := range row.Values {
-			b.bar(&c, x, y+float64(i)*(barHeight+barGap), v, b.Series[i].Color, v.Median > limit)
+			b.bar(&c, &numbers, x, y+float64(i)*(barHeight+barGap), v, b.Series[i].Color, v.Median > limit)
 		}
 		y += group + rowGap
 	}
@@ -54,11 +59,13 @@ func (b Bars) SVG() string {
 		c.line(x(b.Reference), top-4, x(b.Reference), floor, ink, 1.4, `stroke-dasharray="5 4"`)
 	}
 	c.line(left, top, left, floor, faint, 1)
+	c.WriteString(numbers.String())
 	return c.end()
 }
 
-// bar draws one bar, its whisker and its number. A bar that was cut has a gap.
-func (b Bars) bar(c *canvas, x func(float64) float64, y float64, v Value, color string, cut bool) {
+// bar draws one bar and its whisker, and its number to a canvas that comes later. A
+// bar that was cut has a gap.
+func (b Bars) bar(c, numbers *canvas, x func(float64) float64, y float64, v Value, color string, cut bool) {
 	middle := y + barHeight/2.0
 	if !v.OK {
 		c.text(left+6, middle+4, 11.5, "start", faint, "not measured")
@@ -77,7 +84,7 @@ func (b Bars) bar(c *canvas, x func(float64) float64, y float64, v Value, color 
 		c.line(low, middle-3.5, low, middle+3.5, ink, 1.2)
 		c.line(high, middle-3.5, high, middle+3.5, ink, 1.2)
 	}
-	c.text(behind+6, middle+4.5, 12, "start", ink, b.Format(v.Median))
+	numbers.text(behind+6, middle+4.5, 12, "start", ink, b.Number(v.Median), halo)
 }
 
 // highest is where the axis should end.

@@ -19,7 +19,7 @@ const linesHeight = 420
 
 // SVG draws the chart.
 func (l Lines) SVG() string {
-	const from, to = 90.0, width - 110.0 // the plot; names stand behind it
+	const from, to = 90.0, width - 30.0
 	high := 0.0
 	for _, values := range l.Values {
 		for _, v := range values {

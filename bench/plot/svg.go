@@ -23,7 +23,7 @@ type Value struct {
 // The looks, in pixels and colours.
 const (
 	width      = 860
-	left       = 150 // where the plot begins; labels stand before it
+	left       = 165 // where the plot begins; labels stand before it
 	right      = 70  // room behind it, for a number at the longest bar
 	top        = 92  // title, subtitle and legend stand above it
 	bottom     = 50  // the axis stands below it
@@ -32,6 +32,9 @@ const (
 	grid       = "#e3e3e3"
 	fontFamily = "system-ui, -apple-system, 'Segoe UI', 'DejaVu Sans', Helvetica, Arial, sans-serif"
 )
+
+// halo keeps a text readable above lines.
+const halo = `paint-order="stroke" stroke="#ffffff" stroke-width="3" stroke-linejoin="round"`
 
 // A canvas is an SVG document that is being drawn.
 type canvas struct{ strings.Builder }

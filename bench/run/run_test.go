@@ -1,7 +1,15 @@
 package run_test
 
 import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
 	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
 
 	"github.com/milter-go/milter/bench/result"
 	"github.com/milter-go/milter/bench/run"
@@ -54,4 +62,108 @@ func TestMode(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestInterleave: the order of the runs is what makes the ratios fair.
+func TestInterleave(t *testing.T) {
+	scenarios := []result.Scenario{
+		{Name: "a", Filters: []string{"x", "y", "z"}},
+		{Name: "b", Filters: []string{"x", "y"}},
+		{Name: "idle", Idle: 1, Filters: []string{"x"}},
+	}
+	var order []string
+	measure := func(filter string, s result.Scenario) (result.Figures, error) {
+		order = append(order, s.Name+filter)
+		if s.Name == "b" && filter == "y" {
+			return result.Figures{}, errors.New("it broke")
+		}
+		return result.Figures{Messages: 7}, nil
+	}
+	told := 0
+	runs := run.Interleave(context.Background(), scenarios, 2, measure, func(result.Run) { told++ })
+	wantOrder := []string{
+		"ax", "ay", "az", "bx", "by", "idlex",
+		"ay", "az", "ax", "by", "bx",
+	}
+	if diff := cmp.Diff(wantOrder, order); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+	if len(runs) != len(wantOrder) || told != len(wantOrder) {
+		t.Errorf("%d runs, told of %d, want %d", len(runs), told, len(wantOrder))
+	}
+	want := result.Run{Scenario: "b", Filter: "y", Round: 2, Error: "it broke"}
+	if diff := cmp.Diff(want, runs[9]); diff != "" {
+		t.Errorf("(-want +got)\n%s", diff)
+	}
+}
+
+func TestInterleaveEnds(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	scenarios := []result.Scenario{{Name: "a", Filters: []string{"x", "y"}}}
+	measure := func(string, result.Scenario) (result.Figures, error) {
+		cancel()
+		return result.Figures{}, nil
+	}
+	if runs := run.Interleave(ctx, scenarios, 3, measure, func(result.Run) {}); len(runs) != 1 {
+		t.Errorf("%d runs after the end, want 1", len(runs))
+	}
+}
+
+// TestMeasure uses a program in place of the generator that prints what the test
+// wants, so nothing is loaded.
+func TestMeasure(t *testing.T) {
+	script := filepath.Join(t.TempDir(), "generator")
+	bench, err := run.Build(script)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer bench.Close()
+	plain := result.Scenario{Name: "plain", Network: "unix", Sessions: 16, Body: 4096}
+	for _, test := range []struct {
+		name      string
+		generator string // a shell script; its arguments are "$*"
+		scenario  result.Scenario
+		want      result.Figures
+		wantErr   string
+	}{
+		{"figures", `echo '{"messages":5,"cpu_seconds_per_message":0.5,"errors":0}'`, plain,
+			result.Figures{Messages: 5, CPUSecondsPerMessage: 0.5}, ""},
+		{"the load", expect("--offer none", "--sessions 16", "--body-size 4096", "--duration 2s", "--warm-up 1s", "--macros postfix"), plain,
+			result.Figures{Messages: 1}, ""},
+		{"a longer one", expect("--duration 6s", "--warm-up 3s"),
+			result.Scenario{Network: "inet", Sessions: 1, Longer: 3}, result.Figures{Messages: 1}, ""},
+		{"new connections", expect("--new-connection", "--connection-spec inet:"),
+			result.Scenario{Network: "inet", Sessions: 1, NewConnection: true}, result.Figures{Messages: 1}, ""},
+		{"no replies", expect("--offer no-reply-header|"),
+			result.Scenario{Network: "unix", Sessions: 1, NoReply: true}, result.Figures{Messages: 1}, ""},
+		{"idle sessions", expect("--idle 7", "--idle-messages 1", "--idle-body-size 9", "--hold 3s"),
+			result.Scenario{Network: "unix", Idle: 7, IdleMessages: 1, Body: 9}, result.Figures{Messages: 1}, ""},
+		{"nothing came through", `echo '{"messages":0}'`, plain, result.Figures{}, "not one message"},
+		{"an idle run needs no message", `echo '{"messages":0}'`, result.Scenario{Network: "unix", Idle: 1}, result.Figures{}, ""},
+		{"faults", `echo '{"messages":5,"errors":2}'; echo so and so >&2`, plain, result.Figures{Messages: 5, Errors: 2}, "2 errors: so and so"},
+		{"a failure", `echo no such thing >&2; exit 3`, plain, result.Figures{}, "exit status 3: no such thing"},
+		{"no figures", `echo hello`, plain, result.Figures{}, "invalid character"},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			if err := os.WriteFile(script, []byte("#!/bin/sh\n"+test.generator+"\n"), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			got, err := bench.Measure(result.Floor, test.scenario, run.Times{WarmUp: time.Second, Duration: 2 * time.Second, Hold: 3 * time.Second})
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Errorf("(-want +got)\n%s", diff)
+			}
+			if (err == nil) != (test.wantErr == "") || err != nil && !strings.Contains(err.Error(), test.wantErr) {
+				t.Errorf("got error %v, want %q", err, test.wantErr)
+			}
+		})
+	}
+}
+
+// expect is a generator that has seen a message if its arguments have all parts.
+func expect(parts ...string) string {
+	script := "n=1\n"
+	for _, part := range parts {
+		script += "case \"$*\" in *'" + part + "'*) ;; *) n=0; echo \"no " + part + " in $*\" >&2;; esac\n"
+	}
+	return script + "echo \"{\\\"messages\\\":$n,\\\"errors\\\":$((1-n))}\""
 }
