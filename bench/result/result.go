@@ -60,7 +60,7 @@ type Figures struct {
 	RSSBytesPerIdleSession float64 `json:"rss_bytes_per_idle_session"`
 	CPUSecondsWhileIdle    float64 `json:"cpu_seconds_while_idle"`
 
-	Errors Count `json:"errors"`
+	Errors []string `json:"errors,omitempty"`
 }
 
 // Latency is how long a message took, in seconds.
@@ -69,19 +69,6 @@ type Latency struct {
 	P90 float64 `json:"p90"`
 	P99 float64 `json:"p99"`
 	Max float64 `json:"max"`
-}
-
-// A Count is a number of things, which JSON may also give as a list of them.
-type Count int
-
-// UnmarshalJSON takes a number, a list or null.
-func (c *Count) UnmarshalJSON(text []byte) error {
-	var list []any
-	if json.Unmarshal(text, &list) == nil {
-		*c = Count(len(list))
-		return nil
-	}
-	return json.Unmarshal(text, (*int)(c))
 }
 
 // Load reads a Result from a file.

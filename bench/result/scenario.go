@@ -68,7 +68,7 @@ func Scenarios() []Scenario {
 	}
 	return append(list,
 		Scenario{Name: "unix-noreply-c1-4k", Network: "unix", Sessions: 1, Body: small, NoReply: true, Filters: []string{Floor, Ours}},
-		Scenario{Name: "unix-c2000-4k", Network: "unix", Sessions: 2000, Body: small, Longer: 3, Filters: all},
+		Scenario{Name: "unix-c2000-4k", Network: "unix", Sessions: 2000, Body: small, Longer: 4, Filters: all},
 		Scenario{Name: "pinned-c1-4k", Network: "unix", Sessions: 1, Body: small, Pinned: true, Filters: all},
 		Scenario{Name: "pinned-c1-64k", Network: "unix", Sessions: 1, Body: large, Pinned: true, Filters: all},
 		Scenario{Name: "late-c16-4k", Network: "unix", Sessions: 16, Body: small, Filters: []string{Ours, OursLate, OursLateEnd}},

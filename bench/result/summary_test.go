@@ -1,7 +1,6 @@
 package result_test
 
 import (
-	"encoding/json"
 	"math"
 	"testing"
 
@@ -80,31 +79,6 @@ func TestOf(t *testing.T) {
 	want := result.Summary{Median: 3, Min: 2, Max: 4, N: 2}
 	if diff := cmp.Diff(want, r.Of("s", "ours", result.CPU)); diff != "" {
 		t.Errorf("(-want +got)\n%s", diff)
-	}
-}
-
-// The generator may count its errors or list them.
-func TestCount(t *testing.T) {
-	for _, test := range []struct {
-		name string
-		text string
-		want result.Count
-	}{
-		{"a number", `{"errors": 3}`, 3},
-		{"a list", `{"errors": ["a", "b"]}`, 2},
-		{"an empty list", `{"errors": []}`, 0},
-		{"null", `{"errors": null}`, 0},
-		{"absent", `{}`, 0},
-	} {
-		t.Run(test.name, func(t *testing.T) {
-			var f result.Figures
-			if err := json.Unmarshal([]byte(test.text), &f); err != nil {
-				t.Fatal(err)
-			}
-			if f.Errors != test.want {
-				t.Errorf("got %d, want %d", f.Errors, test.want)
-			}
-		})
 	}
 }
 

@@ -2,6 +2,7 @@ package run
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -17,11 +18,16 @@ import (
 type filter struct {
 	spec   string
 	cmd    *exec.Cmd
-	stderr bytes.Buffer // complete when the process has ended
+	stderr bytes.Buffer
+	ended  chan struct{} // closed when the process has; stderr is complete then
 }
 
-// startTimeout is how long a filter may take until it listens.
-const startTimeout = 10 * time.Second
+// startTimeout is how long a filter may take until it listens, pause how long to wait
+// before it is tried again.
+const (
+	startTimeout = 10 * time.Second
+	pause        = 5 * time.Millisecond
+)
 
 // Mode returns the program of a filter and its mode in a scenario.
 func Mode(name string, s result.Scenario) (program, mode string) {
@@ -47,25 +53,40 @@ func (b *Bench) start(name string, s result.Scenario, cpu int) (*filter, error) 
 		return nil, err
 	}
 	program, mode := Mode(name, s)
-	f := &filter{spec: spec, cmd: exec.Command(b.path(program), "-s", spec, "-mode", mode)}
+	f := &filter{spec: spec, cmd: exec.Command(b.path(program), "-s", spec, "-mode", mode), ended: make(chan struct{})}
 	f.cmd.Stderr = &f.stderr
 	if err := startOn(f.cmd, cpu); err != nil {
 		return nil, err
 	}
-	where, err := client.ParseSpec(spec)
-	if err != nil {
+	go func() {
+		f.cmd.Wait()
+		close(f.ended)
+	}()
+	if err := f.ready(); err != nil {
 		f.stop()
-		return nil, err
+		return nil, fmt.Errorf("run: %s does not listen at %q: %w: %s", name, spec, err, lastLine(f.stderr.String()))
 	}
-	for deadline := time.Now().Add(startTimeout); ; time.Sleep(5 * time.Millisecond) {
+	return f, nil
+}
+
+// ready waits until the filter can be reached.
+func (f *filter) ready() error {
+	where, err := client.ParseSpec(f.spec)
+	if err != nil {
+		return err
+	}
+	for deadline := time.Now().Add(startTimeout); ; {
 		conn, err := net.Dial(where.Network, where.Address)
 		if err == nil {
-			conn.Close()
-			return f, nil
+			return conn.Close()
 		}
 		if time.Now().After(deadline) {
-			f.stop()
-			return nil, fmt.Errorf("run: %s does not listen at %q after %v: %w: %s", name, spec, startTimeout, err, lastLine(f.stderr.String()))
+			return fmt.Errorf("after %v: %w", startTimeout, err)
+		}
+		select {
+		case <-f.ended:
+			return errors.New("it has ended")
+		case <-time.After(pause):
 		}
 	}
 }
@@ -88,5 +109,5 @@ func (b *Bench) address(network string) (string, error) {
 // stop ends the process, whatever it does.
 func (f *filter) stop() {
 	f.cmd.Process.Kill()
-	f.cmd.Wait()
+	<-f.ended
 }

@@ -53,11 +53,11 @@ func (b *Bench) Measure(name string, s result.Scenario, t Times) (result.Figures
 	if parsed := json.Unmarshal(stdout.Bytes(), &figures); err == nil {
 		err = parsed
 	}
+	if len(figures.Errors) > 0 {
+		return figures, fmt.Errorf("run: %s in %s: %s", name, s.Name, strings.Join(figures.Errors, "; "))
+	}
 	if err != nil {
 		return figures, fmt.Errorf("run: %s in %s: generator: %w: %s", name, s.Name, err, lastLine(stderr.String()))
-	}
-	if figures.Errors > 0 {
-		return figures, fmt.Errorf("run: %s in %s: %d errors: %s", name, s.Name, figures.Errors, lastLine(stderr.String()))
 	}
 	if s.Idle == 0 && figures.Messages == 0 {
 		return figures, fmt.Errorf("run: %s in %s: not one message in %v", name, s.Name, t.Duration)
@@ -65,10 +65,12 @@ func (b *Bench) Measure(name string, s result.Scenario, t Times) (result.Figures
 	return figures, nil
 }
 
-// The messages have this many header fields and recipients.
+// The messages have this many header fields and recipients, and idle sessions are
+// opened by so many at once.
 const (
 	headers    = 20
 	recipients = 1
+	openers    = 16
 )
 
 // arguments returns the command line of the generator.
@@ -81,9 +83,12 @@ func arguments(s result.Scenario, t Times, spec string, pid int) []string {
 		"--headers", strconv.Itoa(headers),
 		"--recipients", strconv.Itoa(recipients),
 		"--offer", offer(s).String(),
+		"--expect", "accept",
 	}
 	if s.Idle > 0 {
 		return append(args,
+			"--sessions", strconv.Itoa(openers),
+			"--warm-up", t.WarmUp.String(),
 			"--idle", strconv.Itoa(s.Idle),
 			"--idle-messages", strconv.Itoa(s.IdleMessages),
 			"--idle-body-size", strconv.Itoa(s.Body),

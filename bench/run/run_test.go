@@ -38,6 +38,31 @@ func TestAlike(t *testing.T) {
 	}
 }
 
+// TestAlikeNotices: filters in different modes are not alike.
+func TestAlikeNotices(t *testing.T) {
+	bench, err := run.Build(noGenerator)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer bench.Close()
+	for _, test := range []struct {
+		name   string
+		filter string
+		want   string
+	}{
+		{"other changes", "ours-mods", "ours-mods in s does other work than floor: it answers accept after 11 changes, for accept after 1"},
+		{"steps that were not offered", "floor-watch", "floor-watch in s: "},
+		{"no such mode", "ours-nothing", "it has ended: "},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			err := bench.Alike(result.Scenario{Name: "s", Network: "unix", Filters: []string{result.Floor, test.filter}})
+			if err == nil || !strings.Contains(err.Error(), test.want) {
+				t.Errorf("got %v, want %q", err, test.want)
+			}
+		})
+	}
+}
+
 // noGenerator keeps Build from building one, which this test does not need.
 const noGenerator = "none"
 
@@ -119,6 +144,9 @@ func TestMeasure(t *testing.T) {
 	}
 	defer bench.Close()
 	plain := result.Scenario{Name: "plain", Network: "unix", Sessions: 16, Body: 4096}
+	if !run.CanPin() {
+		t.Log("left out: the pinned cases; they need Linux and two processors")
+	}
 	for _, test := range []struct {
 		name      string
 		generator string // a shell script; its arguments are "$*"
@@ -126,9 +154,9 @@ func TestMeasure(t *testing.T) {
 		want      result.Figures
 		wantErr   string
 	}{
-		{"figures", `echo '{"messages":5,"cpu_seconds_per_message":0.5,"errors":0}'`, plain,
-			result.Figures{Messages: 5, CPUSecondsPerMessage: 0.5}, ""},
-		{"the load", expect("--offer none", "--sessions 16", "--body-size 4096", "--duration 2s", "--warm-up 1s", "--macros postfix"), plain,
+		{"figures", `echo '{"messages":5,"cpu_seconds_per_message":0.5,"errors":[]}'`, plain,
+			result.Figures{Messages: 5, CPUSecondsPerMessage: 0.5, Errors: []string{}}, ""},
+		{"the load", expect("--offer none", "--sessions 16", "--body-size 4096", "--duration 2s", "--warm-up 1s", "--macros postfix", "--expect accept"), plain,
 			result.Figures{Messages: 1}, ""},
 		{"a longer one", expect("--duration 6s", "--warm-up 3s"),
 			result.Scenario{Network: "inet", Sessions: 1, Longer: 3}, result.Figures{Messages: 1}, ""},
@@ -138,12 +166,18 @@ func TestMeasure(t *testing.T) {
 			result.Scenario{Network: "unix", Sessions: 1, NoReply: true}, result.Figures{Messages: 1}, ""},
 		{"idle sessions", expect("--idle 7", "--idle-messages 1", "--idle-body-size 9", "--hold 3s"),
 			result.Scenario{Network: "unix", Idle: 7, IdleMessages: 1, Body: 9}, result.Figures{Messages: 1}, ""},
+		{"a processor for each", allowed("1$", "0$"), result.Scenario{Network: "unix", Sessions: 1, Pinned: true}, result.Figures{Messages: 1}, ""},
+		{"and all for both again", allowed("0[-,]", "0[-,]"), result.Scenario{Network: "unix", Sessions: 1}, result.Figures{Messages: 1}, ""},
 		{"nothing came through", `echo '{"messages":0}'`, plain, result.Figures{}, "not one message"},
 		{"an idle run needs no message", `echo '{"messages":0}'`, result.Scenario{Network: "unix", Idle: 1}, result.Figures{}, ""},
-		{"faults", `echo '{"messages":5,"errors":2}'; echo so and so >&2`, plain, result.Figures{Messages: 5, Errors: 2}, "2 errors: so and so"},
+		{"faults", `echo '{"messages":5,"errors":["so","and so"]}'; exit 1`, plain,
+			result.Figures{Messages: 5, Errors: []string{"so", "and so"}}, "so; and so"},
 		{"a failure", `echo no such thing >&2; exit 3`, plain, result.Figures{}, "exit status 3: no such thing"},
 		{"no figures", `echo hello`, plain, result.Figures{}, "invalid character"},
 	} {
+		if strings.Contains(test.generator, "Cpus_allowed") && !run.CanPin() {
+			continue
+		}
 		t.Run(test.name, func(t *testing.T) {
 			if err := os.WriteFile(script, []byte("#!/bin/sh\n"+test.generator+"\n"), 0o755); err != nil {
 				t.Fatal(err)
@@ -165,5 +199,13 @@ func expect(parts ...string) string {
 	for _, part := range parts {
 		script += "case \"$*\" in *'" + part + "'*) ;; *) n=0; echo \"no " + part + " in $*\" >&2;; esac\n"
 	}
-	return script + "echo \"{\\\"messages\\\":$n,\\\"errors\\\":$((1-n))}\""
+	return script + `echo "{\"messages\":$n}"`
+}
+
+// allowed is a generator that has seen a message if the filter and itself may run on
+// these processors, which are patterns of grep.
+func allowed(filter, generator string) string {
+	return `while [ "$1" != --pid ]; do shift; done
+grep -q "^Cpus_allowed_list:.` + filter + `" "/proc/$2/status" && grep -q "^Cpus_allowed_list:.` + generator + `" /proc/self/status && n=1
+echo "{\"messages\":${n:-0}}"`
 }
