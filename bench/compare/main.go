@@ -34,9 +34,6 @@ type options struct {
 	generator string
 }
 
-// keep is where the figures go by default.
-const keep = "results/latest.json"
-
 func main() {
 	var o options
 	flag.IntVar(&o.rounds, "rounds", 5, "measure every scenario so often")
@@ -46,10 +43,12 @@ func main() {
 	flag.DurationVar(&o.times.Hold, "hold", 3*time.Second, "how long idle sessions are watched")
 	flag.IntVar(&o.idle, "idle", 10_000, "`number` of idle sessions")
 	flag.BoolVar(&o.quick, "quick", false, "one short round, 500 idle sessions; needs -o to be kept")
-	flag.StringVar(&o.out, "o", keep, "`file` for the figures of every run; empty for none")
+	flag.StringVar(&o.out, "o", "results/latest.json", "`file` for the figures of every run; empty for none")
 	flag.StringVar(&o.generator, "generator", "", "`program` that makes the load, in place of cmd/milter-performance-check")
 	flag.Parse()
-	if o.quick && o.out == keep {
+	given := false
+	flag.Visit(func(f *flag.Flag) { given = given || f.Name == "o" })
+	if o.quick && !given {
 		o.out = ""
 	}
 	if o.quick {

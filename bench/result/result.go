@@ -3,9 +3,11 @@
 package result
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"os"
+	"path/filepath"
 	"time"
 )
 
@@ -84,11 +86,27 @@ func Load(name string) (*Result, error) {
 	return r, nil
 }
 
-// Save writes r to a file.
+// Save writes r to a file, a line for each run, so that two of them can be compared.
 func (r *Result) Save(name string) error {
-	text, err := json.MarshalIndent(r, "", " ")
+	head := *r
+	head.Runs = nil
+	text, err := json.MarshalIndent(head, "", " ")
 	if err != nil {
 		return err
 	}
-	return os.WriteFile(name, append(text, '\n'), 0o644)
+	text = append(bytes.TrimSuffix(text, []byte("null\n}")), '[')
+	for i, run := range r.Runs {
+		line, err := json.Marshal(run)
+		if err != nil {
+			return err
+		}
+		if i > 0 {
+			text = append(text, ',')
+		}
+		text = append(append(text, '\n'), line...)
+	}
+	if err := os.MkdirAll(filepath.Dir(name), 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(name, append(text, "\n]}\n"...), 0o644)
 }

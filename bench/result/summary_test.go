@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/milter-go/milter/bench/result"
 )
@@ -83,16 +84,26 @@ func TestOf(t *testing.T) {
 }
 
 func TestSaveLoad(t *testing.T) {
-	name := t.TempDir() + "/result.json"
-	want := &result.Result{Rounds: 2, LeftOut: []string{"x: it is not there"}, Runs: []result.Run{failed(run("s", "ours", 1, 4))}}
-	if err := want.Save(name); err != nil {
-		t.Fatal(err)
-	}
-	got, err := result.Load(name)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("(-want +got)\n%s", diff)
+	for _, test := range []struct {
+		name string
+		want *result.Result
+	}{
+		{"no runs", &result.Result{Rounds: 2}},
+		{"one", &result.Result{LeftOut: []string{"x: it is not there"}, Runs: []result.Run{failed(run("s", "ours", 1, 4))}}},
+		{"two", &result.Result{Runs: []result.Run{run("s", "ours", 1, 4), run("s", "floor", 1, 2)}}},
+	} {
+		t.Run(test.name, func(t *testing.T) {
+			name := t.TempDir() + "/folder/result.json"
+			if err := test.want.Save(name); err != nil {
+				t.Fatal(err)
+			}
+			got, err := result.Load(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(test.want, got, cmpopts.EquateEmpty()); diff != "" {
+				t.Errorf("(-want +got)\n%s", diff)
+			}
+		})
 	}
 }
