@@ -16,7 +16,9 @@ import (
 // Times say how long a run takes.
 type Times struct {
 	WarmUp, Duration time.Duration
-	Hold             time.Duration // how long idle sessions are watched
+	// Hold is how long idle sessions are watched, after they were left alone for as
+	// long: what a runtime still has to tidy up is over then.
+	Hold time.Duration
 }
 
 // ErrCannotPin is the error for a scenario that needs two processors.
@@ -46,7 +48,7 @@ func (b *Bench) Measure(name string, s result.Scenario, t Times) (result.Figures
 	if err := startOn(cmd, generator); err != nil {
 		return figures, err
 	}
-	limit := time.AfterFunc(t.WarmUp+t.Duration+t.Hold+time.Minute, func() { cmd.Process.Kill() })
+	limit := time.AfterFunc(t.WarmUp+t.Duration+2*t.Hold+time.Minute, func() { cmd.Process.Kill() })
 	err = cmd.Wait()
 	limit.Stop()
 	// A generator that found faults prints its figures, too.
@@ -88,7 +90,7 @@ func arguments(s result.Scenario, t Times, spec string, pid int) []string {
 	if s.Idle > 0 {
 		return append(args,
 			"--sessions", strconv.Itoa(openers),
-			"--warm-up", t.WarmUp.String(),
+			"--warm-up", t.Hold.String(),
 			"--idle", strconv.Itoa(s.Idle),
 			"--idle-messages", strconv.Itoa(s.IdleMessages),
 			"--idle-body-size", strconv.Itoa(s.Body),

@@ -164,7 +164,7 @@ func TestMeasure(t *testing.T) {
 			result.Scenario{Network: "inet", Sessions: 1, NewConnection: true}, result.Figures{Messages: 1}, ""},
 		{"no replies", expect("--offer no-reply-header|"),
 			result.Scenario{Network: "unix", Sessions: 1, NoReply: true}, result.Figures{Messages: 1}, ""},
-		{"idle sessions", expect("--idle 7", "--idle-messages 1", "--idle-body-size 9", "--hold 3s"),
+		{"idle sessions", expect("--idle 7", "--idle-messages 1", "--idle-body-size 9", "--hold 3s", "--warm-up 3s"),
 			result.Scenario{Network: "unix", Idle: 7, IdleMessages: 1, Body: 9}, result.Figures{Messages: 1}, ""},
 		{"a processor for each", allowed("1$", "0$"), result.Scenario{Network: "unix", Sessions: 1, Pinned: true}, result.Figures{Messages: 1}, ""},
 		{"and all for both again", allowed("0[-,]", "0[-,]"), result.Scenario{Network: "unix", Sessions: 1}, result.Figures{Messages: 1}, ""},
