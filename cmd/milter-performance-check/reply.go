@@ -35,10 +35,14 @@ func (s *session) reply(x *exchange) (letter byte, status protocol.Status, err e
 	return letter, status, s.nothingMore(x)
 }
 
+// tooMuch explains bytes that are no reply to what was asked. They may be noticed
+// some steps after the one that they were sent at.
+const tooMuch = "something was answered twice, or that awaits no reply"
+
 // nothingMore checks that all that came has been read.
 func (s *session) nothingMore(x *exchange) error {
 	if got := s.unread(); len(got) > 0 {
-		return s.fault(x, "nothing more", got, "it has been answered already; a step without reply may have been answered, too")
+		return s.fault(x, "nothing more", got, tooMuch)
 	}
 	return nil
 }
@@ -94,9 +98,16 @@ func (s *session) status(x *exchange, p []byte) (protocol.Status, error) {
 // decode checks that p is well formed.
 func (s *session) decode(x *exchange, p []byte) error {
 	if _, err := reply.Decode(protocol.Packet{Letter: p[4], Payload: p[5:]}); err != nil {
-		return s.fault(x, "a well-formed packet", p, plain(err).Error())
+		return s.fault(x, "a well-formed packet", p, problemIn(err))
 	}
 	return nil
+}
+
+// problemIn returns what is wrong with a packet, by the error of its decoder,
+// without the bytes.
+func problemIn(err error) string {
+	text, _, _ := strings.Cut(plain(err).Error(), `: "`)
+	return text
 }
 
 // changesAndReply reads the changes to the message, checks them, and returns the

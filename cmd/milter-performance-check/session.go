@@ -4,6 +4,7 @@ import (
 	"bytes"
 	stdcontext "context"
 	"fmt"
+	"net"
 	"strings"
 	"sync/atomic"
 
@@ -55,12 +56,17 @@ func newSession(r *run, number int) *session {
 // open connects, negotiates and greets. ok is false when the milter wants no
 // messages of this connection; then decided says what it decided.
 func (s *session) open(ctx stdcontext.Context) (decided outcome, ok bool, err error) {
-	s.connection++
-	s.message, s.aborted = 0, false
 	conn, err := s.run.dialer.dial(ctx)
 	if err != nil {
 		return outcome{}, false, fmt.Errorf("session %d: %w", s.number, err)
 	}
+	return s.greet(conn)
+}
+
+// greet is open with a connection that is there.
+func (s *session) greet(conn net.Conn) (decided outcome, ok bool, err error) {
+	s.connection++
+	s.message, s.aborted = 0, false
 	s.attach(conn)
 	s.connected = true
 	s.run.track(s.conn)
@@ -99,7 +105,7 @@ func (s *session) negotiate() error {
 	}
 	m, err := reply.Decode(protocol.Packet{Letter: p[4], Payload: p[5:]})
 	if err != nil {
-		return s.fault(x, "'O'", p, plain(err).Error())
+		return s.fault(x, "'O'", p, problemIn(err))
 	}
 	answer, isAnswer := m.(reply.Negotiate)
 	if !isAnswer {
@@ -138,23 +144,22 @@ func beyond(offer option.Option, answer reply.Negotiate) string {
 
 // send sends a message and checks all that comes back.
 func (s *session) send() (outcome, error) {
-	s.message++
 	exchanges := s.script.mail
-	write := exchanges[0].write
-	switch {
-	case s.message == 1:
-		write = s.script.opening
-	case !s.aborted:
-		write = write[lengthOfAbort:]
-	}
-	if s.message > 1 {
-		if err := s.look(); err != nil {
-			return outcome{}, s.broken(&exchanges[0], err)
-		}
+	write := s.script.opening
+	if s.message > 0 {
+		lookErr := s.look()
 		if err := s.nothingMore(finalExchange(exchanges)); err != nil {
 			return outcome{}, err
 		}
+		if lookErr != nil {
+			s.message++
+			return outcome{}, s.broken(&exchanges[0], lookErr)
+		}
+		if write = exchanges[0].write; !s.aborted {
+			write = write[lengthOfAbort:]
+		}
 	}
+	s.message++
 	s.aborted = false
 	rejected := 0
 	for i := 0; ; i++ {
@@ -205,11 +210,12 @@ func (s *session) quit() error {
 		last = finalExchange(s.script.greeting)
 	}
 	x := &exchange{command: protocol.CommandQuit}
-	if err := s.look(); err != nil {
-		return s.broken(x, err)
-	}
+	lookErr := s.look()
 	if err := s.nothingMore(last); err != nil {
 		return err
+	}
+	if lookErr != nil {
+		return s.broken(x, lookErr)
 	}
 	quit := s.script.quit
 	if !s.aborted {
@@ -222,7 +228,7 @@ func (s *session) quit() error {
 		return s.broken(x, err)
 	}
 	if got := s.unread(); len(got) > 0 {
-		return s.fault(x, "the end of the connection", got, "")
+		return s.fault(x, "the end of the connection", got, tooMuch)
 	}
 	return nil
 }
