@@ -2,9 +2,10 @@
 
 GO        ?= go
 FUZZTIME  ?= 10s
+COMPARE   ?=
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: all build demo test lint fuzz bench check cover interop record clean
+.PHONY: all build demo test lint fuzz bench bench-compare bench-gate check cover interop record clean
 
 all: build
 
@@ -43,6 +44,17 @@ fuzz:
 ## bench: benchmarks with allocations
 bench:
 	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+## bench-compare: this library, others and a bare loop in one run, about a quarter of an hour; COMPARE=-quick for a trial
+bench-compare:
+	cd bench && $(GO) run ./compare $(COMPARE)
+	cd bench && $(GO) run ./report
+
+## bench-gate: the tests of bench, and the short part of the comparison with bounds
+bench-gate:
+	cd bench && $(GO) vet ./...
+	cd bench && $(GO) test ./...
+	cd bench && $(GO) run ./gate
 
 ## cover: statements covered, by package
 cover:
