@@ -226,7 +226,7 @@ func TestIdle(t *testing.T) {
 		t.Errorf("RSS per session %v, CPU while idle %v", r.RSSPerSession, r.CPUWhileIdle)
 	}
 
-	// What comes while they are idle is noticed.
+	// A milter that cannot be held idle.
 	f = &fake{answer: func(c protocol.Command, n int) (string, bool) { return bare('c', 'c'), c == 'E' }}
 	status, _, stderr := play("-s", f.listen(t, "unix"), "--idle=1", "--idle-messages=1", "--hold=10ms", "--warm-up=0")
 	if status != 1 || !strings.Contains(stderr, "expected nothing more") {
