@@ -385,3 +385,13 @@ func TestServeConn(t *testing.T) {
 	}
 	(&mta{Conn: theirs}).hungUp(t)
 }
+
+// eventually waits for a condition that nobody tells us of.
+func eventually(t *testing.T, what string, condition func() bool) {
+	t.Helper()
+	for end := time.Now().Add(patience); !condition(); time.Sleep(time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("not within %v: %s", patience, what)
+		}
+	}
+}
