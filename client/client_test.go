@@ -133,6 +133,9 @@ func (m *mta) hungUp(t *testing.T) {
 	}
 }
 
+// offer is what an MTA says first.
+var offer = protocol.Negotiate{Option: option.All()}.Append(nil)
+
 func proceed(*context.ClientContext, string, protocol.Parameters) protocol.Status {
 	return protocol.StatusContinue
 }

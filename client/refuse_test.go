@@ -41,7 +41,7 @@ func fullClient(t *testing.T, names ...string) (c *client.Client, l []*fakeListe
 // milter fails.
 func (m *mta) refused(t *testing.T) {
 	t.Helper()
-	if _, err := m.Write(protocol.Negotiate{Option: option.All()}.Append(nil)); err != nil {
+	if _, err := m.Write(offer); err != nil {
 		t.Fatal(err)
 	}
 	p, err := m.buffer.ReadPacket(m)
@@ -127,7 +127,7 @@ func TestRefuseAtLimitRace(t *testing.T) {
 	for i := range connections { // they wait in the backlogs
 		m := dial(t, c.Addrs()[i%listeners])
 		mtas = append(mtas, m)
-		if _, err := m.Write(connect.Append(protocol.Negotiate{Option: option.All()}.Append(nil))); err != nil {
+		if _, err := m.Write(connect.Append(bytes.Clone(offer))); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -146,7 +146,6 @@ func TestRefuseAtLimitRace(t *testing.T) {
 
 // What is no offer that could be answered ends a refusal without an answer.
 func TestRefusalWithoutAnswer(t *testing.T) {
-	offer := protocol.Negotiate{Option: option.All()}.Append(nil)
 	old := protocol.Negotiate{Option: option.Option{Version: 1, Actions: option.DefaultActions, Steps: option.DefaultSteps}}.Append(nil)
 	agreed := reply.Negotiate{Option: option.Option{Version: 6, Steps: option.NoEventSteps &^ option.StepNoConnect}}.Append(nil)
 	macros := protocol.DefineMacro{For: protocol.CommandConnect, Macros: []protocol.Macro{{Name: "j", Value: strings.Repeat("x", 1000)}}}.Append(nil)
