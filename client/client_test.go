@@ -25,6 +25,9 @@ import (
 // patience is how long a test waits for what should be a matter of microseconds.
 const patience = 10 * time.Second
 
+// quiet logs nothing.
+var quiet = slog.New(slog.DiscardHandler)
+
 // newClient returns a client that listens on a free port of 127.0.0.1 and logs to
 // the test.
 func newClient(t *testing.T) *client.Client {

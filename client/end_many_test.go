@@ -27,6 +27,7 @@ import (
 // The end comes from one to 50 goroutines in whatever phase, 10000 times in virtual
 // time (a tenth of that with -short). A bubble that a goroutine survives panics.
 func TestEndVirtually(t *testing.T) {
+	t.Parallel()
 	rounds := 10000
 	if testing.Short() {
 		rounds /= 10

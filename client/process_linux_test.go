@@ -127,6 +127,7 @@ func (p *milterProcess) usage(t *testing.T) (used time.Duration, lines int, last
 // accept may rest. It costs next to nothing, and is over as soon as there are
 // descriptors.
 func TestOutOfFiles(t *testing.T) {
+	t.Parallel()
 	for _, network := range []string{"tcp4", "unix"} {
 		t.Run(network, func(t *testing.T) {
 			t.Parallel()
