@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -136,8 +137,21 @@ func (m *mta) hungUp(t *testing.T) {
 	}
 }
 
-// offer is what an MTA says first.
-var offer = protocol.Negotiate{Option: option.All()}.Append(nil)
+// Some packets of an MTA.
+var (
+	offer             = protocol.Negotiate{Option: option.All()}.Append(nil)
+	endOfMessage      = protocol.EndOfMessage{}.Append(nil)
+	quit              = protocol.Bare(protocol.CommandQuit).Append(nil)
+	quitNewConnection = protocol.Bare(protocol.CommandQuitNewConnection).Append(nil)
+)
+
+func from(path string) []byte { return protocol.EnvelopeFrom{Path: path}.Append(nil) }
+
+// say writes packets, which may fail: the client may refuse them.
+func (m *mta) say(packets ...[]byte) { _, _ = m.Write(slices.Concat(packets...)) }
+
+// drain waits for the end of the connection.
+func (m *mta) drain() { _, _ = io.Copy(io.Discard, m) }
 
 func proceed(*context.ClientContext, string, protocol.Parameters) protocol.Status {
 	return protocol.StatusContinue

@@ -103,7 +103,6 @@ func endVirtually(t *testing.T, random *rand.Rand) {
 	if settled {
 		synctest.Wait()
 	}
-	var mtas []net.Conn
 	offer := offer
 	switch phase {
 	case 2: // in accept
@@ -121,7 +120,6 @@ func endVirtually(t *testing.T, random *rand.Rand) {
 		ours, theirs := net.Pipe()
 		select {
 		case l[i%2].accepted <- ours:
-			mtas = append(mtas, theirs)
 			group.Go(func() { theirs.Write(offer) })
 			group.Go(func() { io.Copy(io.Discard, theirs) }) // until it is hung up on
 		case <-l[i%2].closed:

@@ -3,11 +3,9 @@ package client_test
 import (
 	stdcontext "context"
 	"fmt"
-	"io"
 	"net"
 	"os"
 	"path/filepath"
-	"slices"
 	"sync"
 	"testing"
 	"time"
@@ -52,20 +50,6 @@ var shortSessions = []struct {
 		m.say(offer, from("<a@example.com>"))
 	}},
 }
-
-var (
-	endOfMessage      = protocol.EndOfMessage{}.Append(nil)
-	quit              = protocol.Bare(protocol.CommandQuit).Append(nil)
-	quitNewConnection = protocol.Bare(protocol.CommandQuitNewConnection).Append(nil)
-)
-
-func from(path string) []byte { return protocol.EnvelopeFrom{Path: path}.Append(nil) }
-
-// say writes packets, which may fail: the client may refuse them.
-func (m *mta) say(packets ...[]byte) { _, _ = m.Write(slices.Concat(packets...)) }
-
-// drain waits for the end of the connection.
-func (m *mta) drain() { _, _ = io.Copy(io.Discard, m) }
 
 // After 100000 short sessions of all endings, some of them refused, the process has
 // as many descriptors as before. A quarter of them will do with -race, a tenth with
