@@ -58,8 +58,9 @@ type Client struct {
 	// the one that the system gives a new file. Default: empty.
 	UnixSocketGroup string
 	// RemoveUnixSocketOnCreate says that a unix socket is put in the place of an
-	// old one that nobody listens on any more. Otherwise, and in the place of
-	// anything else, it cannot be created. Default: true.
+	// old one that nobody listens on any more and that belongs to this process's
+	// user or to root. Otherwise, and in the place of anything else, it cannot be
+	// created. Default: true.
 	RemoveUnixSocketOnCreate bool
 	// RemoveUnixSocketOnClose says that the client removes its unix sockets when
 	// it stops listening, unless something else has taken their place. Default:

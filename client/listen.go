@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"syscall"
@@ -79,6 +80,9 @@ func (c *Client) announce(addr net.Addr) {
 				" listen on a loopback address or a unix socket, or set AllowRemote", "on", on)
 		}
 	case *net.UnixAddr:
+		if !filepath.IsAbs(a.Name) {
+			return // somebody else's way to name it
+		}
 		for _, hint := range []string{passHint(a.Name), postfixHint(a.Name, postfixQueue)} {
 			if hint != "" {
 				c.logger().Info("milter: "+hint, "on", on)

@@ -7,7 +7,9 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -108,39 +110,44 @@ func TestRefuseAtLimit(t *testing.T) {
 	})
 }
 
-// Of the connections that two listeners accept at the same time not more than
+// Of the connections that many listeners accept at the same time not more than
 // MaxConnections are served.
 func TestRefuseAtLimitRace(t *testing.T) {
-	c := newClient(t)
-	const listeners, connections = 8, 160
-	for range listeners - 1 {
-		if err := c.AddConnectionSpec("inet:0@127.0.0.1"); err != nil {
-			t.Fatal(err)
+	const rounds, listeners = 100, 16
+	names := slices.Repeat([]string{"/run/s"}, listeners)
+	for range rounds {
+		c, l := newFake(t, names...)
+		c.MaxConnections, c.RefuseAtLimit = 1, true
+		var established atomic.Int32
+		c.OnConnectionEstablished(func(*context.ClientContext) { established.Add(1) })
+		done := make(chan error, 1)
+		go func() { done <- c.Run() }()
+		begin := make(chan bool)
+		var ready, group sync.WaitGroup
+		for _, l := range l {
+			ready.Add(1)
+			group.Go(func() {
+				ours, theirs := net.Pipe()
+				ready.Done()
+				<-begin
+				l.accepted <- ours
+				m := &mta{Conn: theirs}
+				m.say(offer)
+				if _, err := m.buffer.ReadPacket(m); err != nil {
+					t.Error(err)
+				}
+			})
 		}
-	}
-	c.MaxConnections, c.RefuseAtLimit = 3, true
-	c.OnConnectionEstablished(func(ctx *context.ClientContext) {
-		ctx.OnConnect(func(*context.ClientContext, string, net.Addr) protocol.Status { return protocol.StatusContinue })
-	})
-	listen(t, c)
-	var mtas []*mta
-	for i := range connections { // they wait in the backlogs
-		m := dial(t, c.Addrs()[i%listeners])
-		mtas = append(mtas, m)
-		if _, err := m.Write(connect.Append(bytes.Clone(offer))); err != nil {
-			t.Fatal(err)
+		ready.Wait()
+		close(begin)
+		group.Wait()
+		if n := established.Load(); n != 1 {
+			t.Fatalf("%d sessions, want 1", n)
 		}
-	}
-	run(t, c)
-	served := 0
-	for _, m := range mtas {
-		_, _ = m.buffer.ReadPacket(m) // to the offer; no answer to some of those that are refused
-		if p, err := m.buffer.ReadPacket(m); err == nil && protocol.Reply(p.Letter) == protocol.ReplyContinue {
-			served++
+		c.Close()
+		if err := <-done; err != nil {
+			t.Errorf("Run: %v", err)
 		}
-	}
-	if served != 3 {
-		t.Errorf("%d sessions, want 3", served)
 	}
 }
 
@@ -252,6 +259,35 @@ func TestRefusalsAreBounded(t *testing.T) {
 			m.hungUp(t)
 		}
 	})
+}
+
+// Run returns when the last refusal is over.
+func TestRunWaitsForRefusals(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, l, _, done := fullClient(t, "/run/s")
+		ours, _ := net.Pipe()
+		conn := &slowToClose{Conn: ours}
+		l[0].accepted <- conn
+		synctest.Wait()
+		c.Close()
+		if err := <-done; err != nil {
+			t.Errorf("Run: %v", err)
+		}
+		if !conn.closed.Load() {
+			t.Error("Run has returned while a connection is being refused")
+		}
+	})
+}
+
+type slowToClose struct {
+	net.Conn
+	closed atomic.Bool
+}
+
+func (c *slowToClose) Close() error {
+	time.Sleep(time.Second)
+	c.closed.Store(true)
+	return c.Conn.Close()
 }
 
 // A connection that cannot have a deadline is not waited for.
