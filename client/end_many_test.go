@@ -42,94 +42,67 @@ func TestEndVirtually(t *testing.T) {
 	}
 }
 
+// The phases in which the end comes.
+const (
+	beforeListen = iota
+	beforeRun
+	inAccept
+	withSilence // connections that say nothing
+	inBackOff
+	inMails
+	inListenStarted
+	inHandler
+	phases
+)
+
 func endVirtually(t *testing.T, random *rand.Rand) {
 	c, l := newFake(t, "/run/a", "/run/b")
 	if random.IntN(3) == 0 {
 		c.MaxConnections, c.RefuseAtLimit = 1, random.IntN(2) == 0
 	}
-	phase, number := random.IntN(8), 1+random.IntN(3)
+	phase, number := random.IntN(phases), 1+random.IntN(3)
 	if random.IntN(20) == 0 {
 		number = 50
 	}
-	settled := random.IntN(2) == 0 // or in the middle of it
+	settle := func() {}
+	if random.IntN(2) == 0 { // else it comes in the middle of things
+		settle = synctest.Wait
+	}
 	var group sync.WaitGroup
-	end := func() {
-		for i := range number {
-			group.Go(func() {
-				ctx, cancel := stdcontext.WithTimeout(t.Context(), time.Duration(i%3+1)*time.Second)
-				defer cancel()
-				if i%2 == 1 {
-					ctx, cancel = stdcontext.WithCancel(t.Context())
-					cancel()
-				}
-				switch err := c.Shutdown(ctx); {
-				case i%5 == 4:
-					_ = c.Close()
-				case err != nil && !errors.Is(err, ctx.Err()):
-					t.Errorf("Shutdown: %v", err)
-				}
-			})
+	end := sync.OnceFunc(func() { endBy(t, c, number, &group) })
+	in := func(p int) {
+		if p == phase {
+			end()
 		}
 	}
-	var once sync.Once
-	c.OnListenStarted(func(net.Addr) {
-		if phase == 6 {
-			once.Do(end)
-		}
-	})
+	c.OnListenStarted(func(net.Addr) { in(inListenStarted) })
 	c.OnConnectionEstablished(func(ctx *context.ClientContext) {
 		takeMail(ctx)
-		ctx.OnEnvelopeFrom(func(ctx *context.ClientContext, _ string, _ protocol.Parameters) protocol.Status {
-			if phase == 7 {
-				once.Do(end)
-			}
+		ctx.OnEnvelopeFrom(func(*context.ClientContext, string, protocol.Parameters) protocol.Status {
+			in(inHandler)
 			return protocol.StatusContinue
 		})
 	})
-	switch phase {
-	case 0: // before everything
-		once.Do(end)
-	case 1: // between Listen and Run
+	in(beforeListen)
+	if phase == beforeRun {
 		if err := c.Listen(); err != nil {
 			t.Error(err)
 		}
-		once.Do(end)
+		end()
 	}
-	if settled {
-		synctest.Wait()
-	}
+	settle()
 	done := make(chan error, 1)
 	go func() { done <- c.Run() }()
-	if settled {
-		synctest.Wait()
-	}
-	offer := offer
-	switch phase {
-	case 2: // in accept
-	case 3: // with connections that say nothing, too many of them perhaps
-		offer = nil
-	case 4: // while accept rests
+	settle()
+	if phase == inBackOff {
 		select {
 		case l[0].errs <- syscall.EMFILE:
 		case <-l[0].closed:
 		}
-	default: // in a mail
-		offer = protocol.EnvelopeFrom{Path: "<>"}.Append(offer[:len(offer):len(offer)])
 	}
-	for i := range random.IntN(4) {
-		ours, theirs := net.Pipe()
-		select {
-		case l[i%2].accepted <- ours:
-			group.Go(func() { theirs.Write(offer) })
-			group.Go(func() { io.Copy(io.Discard, theirs) }) // until it is hung up on
-		case <-l[i%2].closed:
-		case <-time.After(time.Millisecond): // the limit
-		}
-	}
-	if settled {
-		synctest.Wait()
-	}
-	once.Do(end)
+	connectSome(l, random.IntN(4), phase, &group)
+	settle()
+	end()
 	if err := <-done; err != nil {
 		t.Errorf("Run: %v", err)
 	}
@@ -146,6 +119,47 @@ func endVirtually(t *testing.T, random *rand.Rand) {
 	}
 	if err := c.Listen(); !errors.Is(err, client.ErrClosed) {
 		t.Errorf("Listen: %v", err)
+	}
+}
+
+// endBy lets so many goroutines end c in different ways.
+func endBy(t *testing.T, c *client.Client, number int, group *sync.WaitGroup) {
+	for i := range number {
+		group.Go(func() {
+			ctx, cancel := stdcontext.WithTimeout(t.Context(), time.Duration(i%3+1)*time.Second)
+			defer cancel()
+			if i%2 == 1 {
+				cancel()
+			}
+			switch err := c.Shutdown(ctx); {
+			case i%5 == 4:
+				_ = c.Close()
+			case err != nil && !errors.Is(err, ctx.Err()):
+				t.Errorf("Shutdown: %v", err)
+			}
+		})
+	}
+}
+
+// connectSome opens connections, as many as are accepted, and lets them do what
+// the phase is about.
+func connectSome(l []*fakeListener, number, phase int, group *sync.WaitGroup) {
+	say := offer
+	switch phase {
+	case inMails, inHandler:
+		say = protocol.EnvelopeFrom{Path: "<>"}.Append(offer[:len(offer):len(offer)])
+	case withSilence:
+		say = nil
+	}
+	for i := range number {
+		ours, theirs := net.Pipe()
+		select {
+		case l[i%2].accepted <- ours:
+			group.Go(func() { (&mta{Conn: theirs}).say(say) })
+			group.Go(func() { (&mta{Conn: theirs}).drain() }) // until it is hung up on
+		case <-l[i%2].closed:
+		case <-time.After(time.Millisecond): // the limit
+		}
 	}
 }
 
@@ -227,7 +241,7 @@ func newCrowd(t *testing.T) *crowd {
 	return r
 }
 
-// changed is what an MTA gets at the end of a crowd's message.
+// changed is what comes at the end of a crowd's message.
 const changed = `reply.AddHeader{Name:"X-First", Value:"1"} reply.AddHeader{Name:"X-Second", Value:"2"} 'c'`
 
 // changes sends end-of-message and returns what comes.
@@ -285,7 +299,7 @@ func (r *crowd) gone(t *testing.T, goroutines int) {
 			t.Errorf("somebody listens on %v", addr)
 		}
 	}
-	eventually(t, "the goroutines end", func() bool { return runtime.NumGoroutine() <= goroutines })
+	eventually(t, "goroutines end", func() bool { return runtime.NumGoroutine() <= goroutines })
 }
 
 // A thousand sessions end in an orderly way: idle ones at once, the others with
