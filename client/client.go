@@ -39,6 +39,17 @@ type Client struct {
 	// more are accepted: they wait in the backlog until a session ends. Those of
 	// ServeConn count, but never wait. Zero or less means no limit. Default: 0.
 	MaxConnections int
+	// RefuseAtLimit says that connections above MaxConnections do not wait: each is
+	// accepted and told of a temporary failure, so that the MTA asks its SMTP
+	// client to try again later, whatever it is told to do when a milter fails. No
+	// handler hears of it. An MTA has 3 s to take the answer, and no more than 100
+	// are being answered at a time; beyond that a connection is just closed.
+	// Default: false.
+	RefuseAtLimit bool
+	// AllowRemote says that it is meant when the client listens on an address that
+	// other machines may reach. Otherwise there is a warning in the log for each
+	// such listener: the milter protocol has no authentication. Default: false.
+	AllowRemote bool
 	// UnixSocketMode is the mode of unix sockets, of which only the permissions of
 	// 0777 are allowed. Who wants to connect needs the right to write. See
 	// [ParseMode]. Default: 0660.
@@ -47,16 +58,20 @@ type Client struct {
 	// the one that the system gives a new file. Default: empty.
 	UnixSocketGroup string
 	// RemoveUnixSocketOnCreate says that a unix socket is put in the place of an
-	// old one that nobody listens on any more. Otherwise, and in the place of
-	// anything else, it cannot be created. Default: true.
+	// old one that nobody listens on any more and that belongs to this process's
+	// user or to root. Otherwise, and in the place of anything else, it cannot be
+	// created. Default: true.
 	RemoveUnixSocketOnCreate bool
 	// RemoveUnixSocketOnClose says that the client removes its unix sockets when
 	// it stops listening, unless something else has taken their place. Default:
 	// true.
 	RemoveUnixSocketOnClose bool
 
-	ids     atomic.Uint64
-	binding sync.Mutex // held while Listen binds
+	ids       atomic.Uint64
+	binding   sync.Mutex // held while Listen binds
+	admission sync.Mutex // held while a connection is let in or refused, with RefuseAtLimit
+	refusals  refusals
+	reserve   reserve
 
 	prepare sync.Once
 	each    context.Config // what a session gets, but for its number
@@ -75,6 +90,7 @@ type Client struct {
 	specs       []namedSpec
 	given       []*listener // by SetListener and AddListener
 	listeners   []*listener // nil before Listen
+	panics      throttle
 	running     bool
 	closed      bool // stop is done or about to be
 	sessions    map[*session]struct{}
@@ -96,6 +112,7 @@ func New() *Client {
 		RemoveUnixSocketOnCreate: true,
 		RemoveUnixSocketOnClose:  true,
 		drained:                  make(chan struct{}),
+		panics:                   throttle{interval: faultInterval},
 		sessions:                 make(map[*session]struct{}),
 	}
 	c.freed = sync.NewCond(&c.mu)
@@ -127,7 +144,7 @@ func (c *Client) OnConnectionEstablished(handler func(ctx *context.ClientContext
 
 // OnListenStarted registers a handler that is told of each socket the client
 // listens on, when all of them do. It is called by Listen, before any connection
-// is accepted.
+// is accepted. A panic in it is logged and reported to OnError; the client goes on.
 func (c *Client) OnListenStarted(handler func(addr net.Addr)) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -136,8 +153,10 @@ func (c *Client) OnListenStarted(handler func(addr net.Addr)) {
 
 // OnError registers a handler for the faults of the client itself: a connection
 // that could not be accepted, a panic in another of its handlers, a unix socket
-// that could not be removed. A fault of accept is reported at most once a second
-// for each listener. The errors of sessions go to their own OnError handlers.
+// that could not be removed. What may come again and again is reported at most
+// once a second: a fault of accept (for each listener), and a panic in the
+// OnConnectionEstablished handlers. The errors of sessions go to their own OnError
+// handlers.
 //
 // Without a handler errors are logged. The handler may be called from several
 // goroutines at once.
@@ -262,13 +281,22 @@ func (c *Client) logger() *slog.Logger {
 func (c *Client) report(err error) { c.reportTo(c.logger(), err) }
 
 func (c *Client) reportTo(logger *slog.Logger, err error) {
-	c.mu.Lock()
-	handlers := c.failed
-	c.mu.Unlock()
 	var p *panicError
+	isPanic := errors.As(err, &p)
+	c.mu.Lock()
+	handlers, panics := c.failed, &c.panics
+	if isPanic && !panics.allow() {
+		c.mu.Unlock()
+		return
+	}
+	unreported := panics.denied
+	if isPanic {
+		panics.denied = 0
+	}
+	c.mu.Unlock()
 	switch {
-	case errors.As(err, &p):
-		logger.Error(err.Error(), "stack", string(p.stack))
+	case isPanic:
+		logger.Error(err.Error(), "stack", string(p.stack), "unreported", unreported)
 	case len(handlers) == 0:
 		logger.Error(err.Error())
 	}

@@ -45,12 +45,15 @@
 // # Failures
 //
 // A panic in a handler ends its session only. When the system is short of file
-// descriptors or memory, accepting is tried again until it works. A client never
-// gives up a listener for a fault that can pass.
+// descriptors or memory, accepting is tried again until it works, after 5 ms at
+// first and every second at last. A client never gives up a listener for a fault
+// that can pass. While there is no descriptor left, connections that wait are
+// closed: so the MTA does at once what it is told to do without a milter. For that
+// the client holds one descriptor back from Listen on.
 //
 // # Security
 //
 // The milter protocol has neither encryption nor authentication: whoever can
 // connect can play MTA. Listen on a unix socket or on a loopback address, or
-// keep others out of the port.
+// keep others out of the port; see AllowRemote in [Client].
 package client

@@ -3,9 +3,9 @@ package client
 import (
 	"errors"
 	"fmt"
-	"io/fs"
 	"net"
 	"os"
+	"path/filepath"
 	"slices"
 	"sync"
 	"syscall"
@@ -32,12 +32,7 @@ func (l *listener) Addr() net.Addr { return l.addr }
 func (l *listener) Close() (err error) {
 	l.once.Do(func() {
 		if l.path != "" {
-			if info, statErr := os.Lstat(l.path); statErr == nil && os.SameFile(info, l.file) {
-				err = os.Remove(l.path)
-			} else if statErr != nil && !errors.Is(statErr, fs.ErrNotExist) {
-				err = statErr
-			}
-			if err != nil {
+			if err = removeSocket(l.path, l.file); err != nil {
 				err = fmt.Errorf("client: cannot remove unix socket %q: %w", l.path, shorten(err))
 			}
 		}
@@ -63,8 +58,9 @@ func (l *listener) wrap(conn net.Conn) *socket.Conn {
 //
 // Either all sockets are bound, or none and an error says which one failed and
 // why. A unix socket or port that another server listens on gives an error that
-// wraps syscall.EADDRINUSE. What is bound is logged at level info. After Shutdown
-// or Close the error is ErrClosed. Listen on a client that listens does nothing.
+// wraps syscall.EADDRINUSE. What is bound is logged at level info, an address that
+// other machines may reach at level warn, see AllowRemote. After Shutdown or Close
+// the error is ErrClosed. Listen on a client that listens does nothing.
 func (c *Client) Listen() error {
 	started, err := c.bindOnce()
 	if err != nil {
@@ -74,12 +70,36 @@ func (c *Client) Listen() error {
 	handlers := c.started
 	c.mu.Unlock()
 	for _, l := range started {
-		c.logger().Info("milter: listening", "on", SpecOf(l.Addr()))
+		c.announce(l.Addr())
 		for _, h := range handlers {
-			h(l.Addr())
+			if err := protect(func() { h(l.Addr()) }); err != nil {
+				c.report(fmt.Errorf("client: OnListenStarted: %w", err))
+			}
 		}
 	}
 	return nil
+}
+
+// announce logs where the client listens, and what to know about it.
+func (c *Client) announce(addr net.Addr) {
+	on := SpecOf(addr)
+	c.logger().Info("milter: listening", "on", on)
+	switch a := addr.(type) {
+	case *net.TCPAddr:
+		if !a.IP.IsLoopback() && !c.AllowRemote {
+			c.logger().Warn("milter: ANYBODY WHO CAN REACH THIS ADDRESS CAN PLAY MTA: the protocol has no authentication;"+
+				" listen on a loopback address or a unix socket, or set AllowRemote", "on", on)
+		}
+	case *net.UnixAddr:
+		if !filepath.IsAbs(a.Name) {
+			return // somebody else's way to name it
+		}
+		for _, hint := range []string{passHint(a.Name), postfixHint(a.Name, postfixQueue)} {
+			if hint != "" {
+				c.logger().Info("milter: "+hint, "on", on)
+			}
+		}
+	}
 }
 
 // bindOnce returns the listeners that are new.
@@ -107,6 +127,8 @@ func (c *Client) bindOnce() ([]*listener, error) {
 	if err != nil {
 		return nil, err
 	}
+
+	c.reserve.take()
 
 	c.mu.Lock()
 	if !c.closed {

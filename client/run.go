@@ -23,6 +23,9 @@ const (
 	forcedGrace = time.Second
 )
 
+// errFull says that a connection is to be refused.
+var errFull = errors.New("client: at the limit of connections")
+
 // Run serves what [Client.Listen] has bound, which it does itself if need be, and
 // returns when the client has ended: nil after Shutdown or Close, otherwise an
 // error. That is an error of Listen, after which Run may be called again, or one
@@ -64,6 +67,7 @@ func (c *Client) Run() error {
 			c.end()
 		}
 	}
+	c.refusals.running.Wait() // the end has closed them
 	c.awaitSessions()
 	return fault
 }
@@ -97,14 +101,18 @@ func (c *Client) awaitSessions() {
 // until the listener is broken.
 func (c *Client) accept(l *listener) error {
 	var delay time.Duration
+	dropped := 0 // connections since the last report
 	faults := throttle{interval: faultInterval}
 	limits := throttle{interval: limitInterval}
 	for c.awaitRoom(&limits) {
 		conn, err := l.Accept()
 		switch {
 		case err == nil:
-			delay = 0
-			c.start(l.wrap(conn))
+			if delay > 0 {
+				delay = 0
+				c.reserve.take()
+			}
+			c.start(l.wrap(conn), &limits)
 			continue
 		case c.stop.Err() != nil:
 			return nil
@@ -113,8 +121,15 @@ func (c *Client) accept(l *listener) error {
 		if !canPass(err) {
 			return err
 		}
+		if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
+			dropped += c.reserve.spend(l.Listener)
+		}
 		delay = min(max(2*delay, minAcceptDelay), maxAcceptDelay)
 		if faults.allow() {
+			if dropped > 0 {
+				err = fmt.Errorf("%w; waiting connections that were closed: %d", err, dropped)
+				dropped = 0
+			}
 			c.report(err)
 		}
 		select {
@@ -125,11 +140,14 @@ func (c *Client) accept(l *listener) error {
 	return nil
 }
 
-// awaitRoom waits until fewer than MaxConnections are served. It returns false
-// when the client ends.
+// awaitRoom waits until fewer than MaxConnections are served, unless what comes
+// above that is refused. It returns false when the client ends.
 func (c *Client) awaitRoom(limits *throttle) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if c.RefuseAtLimit {
+		return !c.closed
+	}
 	if c.full() && limits.allow() {
 		c.mu.Unlock()
 		c.logger().Warn("at the limit of connections; new ones wait", slog.Int("limit", c.MaxConnections))
@@ -141,20 +159,45 @@ func (c *Client) awaitRoom(limits *throttle) bool {
 	return !c.closed
 }
 
-// full reports whether a new connection has to wait.
+// full reports whether there is no room for a new connection.
 func (c *Client) full() bool {
 	return !c.closed && c.MaxConnections > 0 && len(c.sessions) >= c.MaxConnections
 }
 
-// start serves a connection in a goroutine of its own, as soon as there is room:
-// another listener may have been quicker to use the last place.
-func (c *Client) start(conn *socket.Conn) {
-	s := c.newSession(conn)
-	if err := c.add(s, true); err != nil {
+// start serves a connection in a goroutine of its own, or refuses it.
+func (c *Client) start(conn *socket.Conn, limits *throttle) {
+	s, err := c.admit(conn)
+	switch {
+	case err == nil:
+		go c.serve(s)
+	case s != nil:
 		s.refuse()
-		return
+	default:
+		if limits.allow() {
+			c.logger().Warn("at the limit of connections; new ones are refused", slog.Int("limit", c.MaxConnections))
+		}
+		c.refuse(conn)
 	}
-	go c.serve(s)
+}
+
+// admit makes a session of a connection as soon as there is room: another listener
+// may have been quicker to use the last place. If connections are not to wait, it
+// returns no session and errFull at once.
+func (c *Client) admit(conn *socket.Conn) (*session, error) {
+	if !c.RefuseAtLimit {
+		s := c.newSession(conn)
+		return s, c.add(s, true)
+	}
+	c.admission.Lock()
+	defer c.admission.Unlock()
+	c.mu.Lock()
+	full := c.full()
+	c.mu.Unlock()
+	if full {
+		return nil, errFull
+	}
+	s := c.newSession(conn)
+	return s, c.add(s, false)
 }
 
 // canPass reports whether accept may work again after err: when the system is
@@ -179,11 +222,13 @@ func canPass(err error) bool {
 type throttle struct {
 	interval time.Duration
 	last     time.Time
+	denied   int // since the last time
 }
 
 func (t *throttle) allow() bool {
 	now := time.Now()
 	if !t.last.IsZero() && now.Sub(t.last) < t.interval {
+		t.denied++
 		return false
 	}
 	t.last = now

@@ -56,6 +56,7 @@ func (c *Client) end() {
 
 	c.stopNow()
 	c.closeAll(listeners)
+	c.reserve.release()
 	for _, s := range sessions {
 		// In parallel: a session that is writing to a slow MTA may let us wait.
 		go s.ctx.Shutdown()

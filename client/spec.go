@@ -32,8 +32,9 @@ type Spec struct {
 // HOST is an address in square brackets or without, or a name, which is looked
 // up when the client listens. Without HOST every address of the family is meant;
 // PORT 0, or none, lets the system choose. PATH is everything after the colon; it
-// has to fit a socket address (107 bytes on Linux, 103 on BSD and macOS), and the
-// abstract sockets of Linux are not supported.
+// has to fit a socket address (107 bytes on Linux, 103 on BSD and macOS). The
+// abstract sockets of Linux (unix:@NAME) are not supported: they have no mode that
+// would keep anybody out, and no MTA connects to them.
 //
 // An error quotes the spec and the part that is wrong, and says what to write
 // instead if what was meant can be guessed. The grammar and the texts are milter
@@ -92,7 +93,7 @@ func parseUnix(path string) (Spec, *specProblem) {
 	case strings.ContainsRune(path, 0):
 		return Spec{}, &specProblem{text: "path has a NUL", part: path}
 	case len(path) > maxUnixPath:
-		text := fmt.Sprintf("path of %d bytes is too long for a unix socket, which takes %d", len(path), maxUnixPath)
+		text := fmt.Sprintf("path of %d bytes is too long for a unix socket, which takes %d; choose a shorter one", len(path), maxUnixPath)
 		return Spec{}, &specProblem{text: text, part: path}
 	}
 	return Spec{"unix", path}, nil
@@ -170,6 +171,9 @@ func guesses(spec string) []string {
 	protocol, content, _ := strings.Cut(spec, ":")
 	switch family := familyOf(protocol); family {
 	case "unix":
+		if strings.HasPrefix(content, "@") {
+			return []string{"unix:./" + content} // a file of that name
+		}
 		return []string{"unix:" + content}
 	case "inet", "inet6":
 		return []string{

@@ -86,7 +86,7 @@ func TestParseSpecErrors(t *testing.T) {
 		{"inet:65536", `client: port number should be less than 65536: "inet:65536": "65536"`},
 		{"inet:99999999999999999999", `client: port number should be less than 65536: "inet:99999999999999999999": "99999999999999999999"`},
 		{"inet:65536@[x]", `client: invalid host address: "inet:65536@[x]": "x"`}, // the host comes before the range of the port
-		{"unix:@abstract", `client: abstract unix sockets are not supported: "unix:@abstract": "@abstract"`},
+		{"unix:@abstract", `client: abstract unix sockets are not supported: "unix:@abstract": "@abstract"; write "unix:./@abstract"`},
 		{"unix:\x00abstract", `client: abstract unix sockets are not supported: "unix:\x00abstract": "\x00abstract"`},
 		{"unix:/a\x00b", `client: path has a NUL: "unix:/a\x00b": "/a\x00b"`},
 

@@ -23,6 +23,36 @@ func setBacklog(socket syscall.RawConn, backlog int) error {
 	return err
 }
 
+// openReserve returns a descriptor that needs nothing but room for it: no file,
+// which a changed root directory may not have.
+func openReserve() (*os.File, error) {
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
+	fd, err := unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM, 0)
+	if err != nil {
+		return nil, err
+	}
+	unix.CloseOnExec(fd)
+	return os.NewFile(uintptr(fd), "reserve"), nil
+}
+
+// drop closes the connection that has waited longest at a listening socket. It
+// returns false if none waits, or it cannot be accepted.
+func drop(socket syscall.RawConn) (dropped bool) {
+	err := socket.Control(func(fd uintptr) {
+		syscall.ForkLock.RLock() // no child gets the connection
+		defer syscall.ForkLock.RUnlock()
+		if conn, _, err := unix.Accept(int(fd)); err == nil {
+			unix.Close(conn)
+			dropped = true
+		}
+	})
+	return err == nil && dropped
+}
+
+// ownerOf returns the user that a file belongs to.
+func ownerOf(info os.FileInfo) int { return int(info.Sys().(*syscall.Stat_t).Uid) }
+
 // tryLock locks a file or directory until it is closed. It returns false while
 // somebody else has the lock.
 func tryLock(f *os.File) bool {

@@ -234,7 +234,7 @@ func TestUnixSocketDirectory(t *testing.T) {
 		t.Fatal(err)
 	}
 	err := c.Listen()
-	want := fmt.Sprintf(`client: cannot listen on %q: cannot create a file in directory %q: no such file or directory`, "unix:"+missing+"s", missing)
+	want := fmt.Sprintf(`client: cannot listen on %q: cannot create a file in directory %q: no such file or directory; create it, writable for user %d and searchable for the MTA's user`, "unix:"+missing+"s", missing, os.Geteuid())
 	if err == nil || err.Error() != want {
 		t.Errorf("Listen: %v, want %s", err, want)
 	}
