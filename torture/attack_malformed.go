@@ -1,0 +1,319 @@
+//go:build linux
+
+package main
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/milter-go/milter/client/miltertest"
+	"github.com/milter-go/milter/option"
+	"github.com/milter-go/milter/protocol"
+)
+
+// A malformed is bytes that are no packet of the protocol, or none that makes
+// sense.
+type malformed struct {
+	id, name string
+	bytes    []byte
+	goesOn   bool // the session lives on: docs/differences.md says why
+}
+
+func packet(letter byte, payload string) []byte {
+	return protocol.AppendPacket(nil, letter, []byte(payload))
+}
+
+func malformedInputs() []malformed {
+	return []malformed{
+		{"length-0", "packet length 0", []byte{0, 0, 0, 0}, false},
+		{"length-4g", "packet length 0xFFFFFFFF", []byte{0xff, 0xff, 0xff, 0xff}, false},
+		{"length-over", "packet one byte above the limit of 1 MiB", []byte{0, 0x10, 0, 2}, false},
+		{"connect-no-nul", "CONNECT without NUL", packet('C', "mx"), false},
+		{"connect-name-only", "CONNECT, name only", packet('C', "mx\x00"), false},
+		{"mail-no-nul", "MAIL without NUL", packet('M', "<a>"), false},
+		{"macro-empty", "empty macro packet", packet('D', ""), false},
+		{"macro-odd", "odd macro list", packet('D', "Cj\x00mx\x00i\x00"), true},
+		{"header-one-string", "header with one string", packet('L', "Subject\x00"), false},
+		{"header-no-nul", "header without NUL", packet('L', "Subject"), false},
+		{"negotiate-short", "short negotiation", packet('O', "1234"), false},
+		{"unknown-command", "unknown command", packet('X', "abc"), false},
+		{"get", "`GET /`", []byte("GET / HTTP/1.1\r\n\r\n"), false},
+		{"tls", "TLS hello", []byte(tlsHello), false},
+	}
+}
+
+const tlsHello = "\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"
+
+// malformedPlaces are what came before the malformed input.
+func malformedPlaces() [][]protocol.Message {
+	return [][]protocol.Message{
+		nil,
+		scriptTo("plain", protocol.CommandNegotiate),
+		scriptTo("plain", protocol.CommandData),
+	}
+}
+
+func malformedAttack(l *lab) []row {
+	p, err := l.start()
+	var rows []row
+	for _, input := range malformedInputs() {
+		r := row{id: input.id, attack: input.name, done: fmt.Sprintf("%.24q, as the first packet, after the negotiation, within a message; unix and inet", input.bytes),
+			want: "closed, one log line, the next session is served"}
+		if input.goesOn {
+			r.want = "as libmilter: the name without a value is empty, the session goes on, no log line"
+		}
+		if err == nil {
+			r.figure, err = p.malformed(input)
+		}
+		r.ok, r.outcome = err == nil, outcome(err, "as required")
+		rows = append(rows, r)
+		if p != nil && p.alive() != nil { // a crash is one row's, not of all that follow
+			p, err = l.start()
+		}
+		err = p.alive()
+	}
+	return rows
+}
+
+// outcome returns the error, or what to say when there is none.
+func outcome(err error, fine string) string {
+	if err != nil {
+		return err.Error()
+	}
+	return fine
+}
+
+// malformed plays one input everywhere and returns how long the slowest end took.
+func (p *process) malformed(input malformed) (string, error) {
+	var slowest time.Duration
+	for _, spec := range p.specs() {
+		for i, lead := range malformedPlaces() {
+			mark := p.log.mark()
+			took, err := p.malformedAt(spec, lead, input)
+			if err != nil {
+				return "", fmt.Errorf("place %d: %w", i+1, err)
+			}
+			slowest = max(slowest, took)
+			if _, err := p.goods(); err != nil {
+				return "", err
+			}
+			lines, err := p.linesSince(mark)
+			if err != nil {
+				return "", err
+			}
+			if want := map[bool]int{true: 0, false: 1}[input.goesOn]; len(lines) != want {
+				return "", fmt.Errorf("place %d: %d log lines: %q", i+1, len(lines), lines)
+			}
+		}
+	}
+	if input.goesOn {
+		return "", nil
+	}
+	return "closed within " + round(slowest), nil
+}
+
+func (p *process) malformedAt(spec string, lead []protocol.Message, input malformed) (time.Duration, error) {
+	s, err := p.lab.dial(spec)
+	if err != nil {
+		return 0, err
+	}
+	defer s.Close()
+	if err := do(s, lead...); err != nil {
+		return 0, err
+	}
+	start := time.Now()
+	if err := s.SendRaw(input.bytes); err != nil {
+		return 0, err
+	}
+	if input.goesOn {
+		return 0, goOn(s, len(lead))
+	}
+	s.Timeout = 2 * time.Second
+	if got, err := s.ReadPacket(); err == nil {
+		return 0, fmt.Errorf("it was answered with %v", protocol.Reply(got.Letter))
+	} else if strings.Contains(err.Error(), "nothing came") {
+		return 0, fmt.Errorf("the session is still open after %v", s.Timeout)
+	}
+	return time.Since(start), nil
+}
+
+// goOn plays what follows after n commands of the script.
+func goOn(s *miltertest.Session, n int) error {
+	if err := do(s, script("plain")[n:]...); err != nil {
+		return err
+	}
+	return s.Quit()
+}
+
+// round shortens d for reading.
+func round(d time.Duration) string {
+	switch {
+	case d > time.Second:
+		return d.Round(10 * time.Millisecond).String()
+	case d > time.Millisecond:
+		return d.Round(100 * time.Microsecond).String()
+	}
+	return d.Round(time.Microsecond).String()
+}
+
+// A scanner is somebody who looks for another service.
+type scanner struct{ name, text, want string }
+
+func scanners() []scanner {
+	return []scanner{
+		{"HTTP GET", "GET / HTTP/1.1\r\nHost: x\r\n\r\n", "HTTP"},
+		{"HTTP POST", "POST /a HTTP/1.1\r\nHost: x\r\n\r\n", "HTTP"},
+		{"HTTP CONNECT (proxy)", "CONNECT x:25 HTTP/1.1\r\n\r\n", "HTTP"},
+		{"TLS hello", tlsHello, "TLS"},
+		{"SSH banner", "SSH-2.0-OpenSSH_9.2\r\n", "SSH"},
+		{"RDP", "\x03\x00\x00\x2f\x2a\xe0\x00\x00\x00\x00\x00Cookie: mstshash=x\r\n", "RDP"},
+		{"SMTP client", "EHLO x\r\n", "SMTP"},
+	}
+}
+
+func scannerAttack(l *lab) []row {
+	p, err := l.start()
+	var rows []row
+	for _, s := range scanners() {
+		r := row{id: "scan-" + s.name, attack: "scanner: " + s.name, done: fmt.Sprintf("%.20q, 20 times by unix and inet", s.text),
+			want: "one log line that says it looks like " + s.want + "; closed within 1 ms (median) of the 5th byte"}
+		if err == nil {
+			var took time.Duration
+			took, err = p.scan(s)
+			r.figure = "closed after " + round(took) + " (median)"
+		}
+		r.ok, r.outcome = err == nil, outcome(err, "as required")
+		rows = append(rows, r)
+		err = nil
+	}
+	r := row{id: "empty", attack: "connections without a byte", done: "100 × connect and close, unix and inet", want: "no log line above debug, the next session is served"}
+	if err := p.empty(); err != nil {
+		r.outcome = err.Error()
+	} else {
+		r.outcome, r.ok = "as required", true
+	}
+	return append(rows, r)
+}
+
+func (p *process) scan(s scanner) (time.Duration, error) {
+	var took []time.Duration
+	var wrong error
+	for _, spec := range p.specs() {
+		for range 20 {
+			mark := p.log.mark()
+			d, err := p.scanOnce(spec, s)
+			if err != nil {
+				return 0, err
+			}
+			took = append(took, d)
+			lines, err := p.linesSince(mark)
+			if err != nil {
+				return 0, err
+			}
+			if len(lines) != 1 || !strings.Contains(lines[0], "looks like "+s.want) {
+				wrong = fmt.Errorf("log: %q", lines)
+			}
+		}
+	}
+	if _, err := p.goods(); err != nil {
+		return 0, err
+	}
+	typical := percentile(took, 50)
+	if wrong == nil && typical > time.Millisecond {
+		wrong = fmt.Errorf("closed after %v", typical)
+	}
+	return typical, wrong
+}
+
+// scanOnce sends the first five bytes only, as a scanner that waits for the other
+// side to speak.
+func (p *process) scanOnce(spec string, s scanner) (time.Duration, error) {
+	conn, err := p.lab.dialRaw(spec)
+	if err != nil {
+		return 0, err
+	}
+	defer conn.Close()
+	start := time.Now()
+	if _, err := conn.Write([]byte(s.text[:5])); err != nil {
+		return 0, err
+	}
+	err = awaitClose(conn, 2*time.Second)
+	return time.Since(start), err
+}
+
+func (p *process) empty() error {
+	mark := p.log.mark()
+	for _, spec := range p.specs() {
+		for range 100 {
+			conn, err := p.lab.dialRaw(spec)
+			if err != nil {
+				return err
+			}
+			conn.Close()
+		}
+	}
+	if _, err := p.goods(); err != nil {
+		return err
+	}
+	lines, err := p.linesSince(mark)
+	if loud := aboveDebug(lines); err == nil && len(loud) > 0 {
+		err = fmt.Errorf("%d log lines, the first: %q", len(loud), loud[0])
+	}
+	return err
+}
+
+// logAttack tries to make two log lines of one, by a name with a line feed.
+func logAttack(l *lab) []row {
+	const fake = "\ntime=2026-01-01T00:00:00Z level=ERROR msg=forged"
+	rows := []row{{id: "log-slog", attack: "forged log line", done: "HELO with a line feed and a fake line; a milter that logs it",
+		want: "one line"}, {id: "log-error", attack: "forged log line by an error", done: "HELO without NUL, with a line feed and a fake line",
+		want: "one line"}, {id: "log-test-client", attack: "forged line in what milter-test-client prints",
+		done: "HELO with a line feed and `finished`", want: "no line of its own"}}
+	p, err := l.start()
+	for i, helo := range [][]byte{packet('H', "log"+fake+"\x00"), packet('H', "log"+fake)} {
+		if err == nil {
+			rows[i].figure, err = p.countLines(p.log, helo, "forged")
+		}
+		rows[i].ok, rows[i].outcome = err == nil, outcome(err, "as required")
+		err = nil
+	}
+	p, err = l.startTestClient()
+	if err == nil {
+		rows[2].figure, err = p.countLines(p.stdout, packet('H', "x>\nfinished\x00"), "finished")
+	}
+	rows[2].ok, rows[2].outcome = err == nil, outcome(err, "as required")
+	return rows
+}
+
+// countLines sends a HELO and returns an error if a line of out has forged in it
+// and is not the one of that HELO.
+func (p *process) countLines(out *logLines, helo []byte, forged string) (string, error) {
+	s, err := p.lab.dial(p.inet)
+	if err != nil {
+		return "", err
+	}
+	defer s.Close()
+	if err := do(s, protocol.Negotiate{Option: option.All()}); err != nil {
+		return "", err
+	}
+	mark := out.mark()
+	if err := s.SendRaw(helo); err != nil {
+		return "", err
+	}
+	_, _ = s.ReadPacket() // the answer, or the end
+	ctx, cancel := p.lab.soon()
+	defer cancel()
+	if _, err := out.await(ctx, mark, ""); err != nil {
+		return "", err
+	}
+	time.Sleep(20 * time.Millisecond) // whatever else is printed comes in the same write
+	lines := out.since(mark)
+	if slices.ContainsFunc(lines, func(line string) bool {
+		return strings.HasPrefix(line, forged) || strings.HasPrefix(line, "time=2026-01-01T00:00:00Z")
+	}) || len(lines) != 1 {
+		return "", fmt.Errorf("%d lines: %q", len(lines), lines)
+	}
+	return "one line", nil
+}
