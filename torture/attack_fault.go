@@ -79,7 +79,10 @@ func (l *lab) closePipe(program string, args []string, closeStdout bool) error {
 	for range 2 {
 		if err := p.serves(); err != nil {
 			time.Sleep(50 * time.Millisecond) // for the exit status
-			return errors.Join(p.alive(), err)
+			if ended := p.alive(); ended != nil {
+				return ended
+			}
+			return err
 		}
 	}
 	return nil

@@ -90,7 +90,7 @@ func ourCell(byID map[string]row, ids []string) string {
 			return "not run"
 		case !r.ok:
 			return "**" + r.outcome + "**"
-		case len(ids) == 1:
+		case len(ids) == 1 && r.figure != "":
 			figure = "ok; " + r.figure
 		}
 	}

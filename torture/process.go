@@ -225,6 +225,21 @@ func (p *process) settle(want usage) (usage, error) {
 	}
 }
 
+// steady returns what the milter has once that is the same twice in a row, which
+// takes 5 s at the most.
+func (p *process) steady() (usage, error) {
+	var last usage
+	for range 100 {
+		u, err := p.usage()
+		if err != nil || u == last {
+			return u, err
+		}
+		last = u
+		time.Sleep(50 * time.Millisecond)
+	}
+	return last, nil
+}
+
 // A usage is what must come back after an attack.
 type usage struct{ goroutines, descriptors int }
 
