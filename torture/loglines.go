@@ -96,7 +96,7 @@ func (l *logLines) await(ctx stdcontext.Context, mark int, prefix string) (strin
 func aboveDebug(lines []string) []string {
 	var loud []string
 	for _, line := range lines {
-		if !strings.Contains(line, " level=DEBUG ") {
+		if fields := strings.Fields(line); len(fields) < 2 || fields[1] != "level=DEBUG" {
 			loud = append(loud, line)
 		}
 	}
