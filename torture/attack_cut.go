@@ -123,7 +123,7 @@ func cutAttack(l *lab) []row {
 		if err == nil {
 			r.figure, err = p.cutEverywhere(points, kind.times)
 		}
-		r.ok, r.outcome = err == nil, outcome(err, "as required")
+		r.judge(p, err)
 		rows = append(rows, r)
 	}
 	return rows
@@ -207,12 +207,12 @@ func resetAttack(l *lab) []row {
 	if err == nil {
 		r.figure, err = p.descriptorsAfter(200, func(i int) error { return p.cut(p.inet, points[i%len(points)], byReset) })
 	}
-	r.ok, r.outcome = err == nil, outcome(err, "as required")
+	r.judge(p, err)
 	if err == nil {
 		within := points[len(points)/2]
 		a.figure, err = p.descriptorsAfter(400, func(i int) error { return p.cut(p.specs()[i%2], within, ending(i/2%2)) })
 	}
-	a.ok, a.outcome = err == nil, outcome(err, "as required")
+	a.judge(p, err)
 	return []row{r, a}
 }
 
@@ -295,7 +295,7 @@ func killAttack(l *lab) []row {
 				return surely, perhaps, nil
 			})
 		}
-		r.ok, r.outcome = err == nil, outcome(err, "as required")
+		r.judge(p, err)
 		if !r.ok {
 			break
 		}

@@ -29,15 +29,14 @@ func pipesAttack(l *lab) []row {
 	} {
 		r := row{id: kind.id, attack: kind.name, done: "the reader of the pipe goes; then a malformed packet and two sessions by a unix socket",
 			want: "lives and serves"}
-		err := l.closePipe(kind.program, kind.args, kind.stdout)
-		r.ok, r.outcome = err == nil, outcome(err, "as required")
+		p := l.newProcess(kind.program, kind.args)
+		r.judge(p, p.closePipe(kind.stdout))
 		rows = append(rows, r)
 	}
 	return rows
 }
 
-func (l *lab) closePipe(program string, args []string, closeStdout bool) error {
-	p := l.newProcess(program, args)
+func (p *process) closePipe(closeStdout bool) error {
 	read, write, err := os.Pipe()
 	if err != nil {
 		return err
@@ -65,7 +64,7 @@ func (l *lab) closePipe(program string, args []string, closeStdout bool) error {
 		return err
 	}
 	read.Close()
-	conn, err := l.dialRaw(p.unix)
+	conn, err := p.lab.dialRaw(p.unix)
 	if err != nil {
 		return err
 	}
@@ -78,10 +77,6 @@ func (l *lab) closePipe(program string, args []string, closeStdout bool) error {
 	}
 	for range 2 {
 		if err := p.serves(); err != nil {
-			time.Sleep(50 * time.Millisecond) // for the exit status
-			if ended := p.alive(); ended != nil {
-				return ended
-			}
 			return err
 		}
 	}
@@ -111,7 +106,8 @@ func panicAttack(l *lab) []row {
 		if err == nil {
 			err = p.panics(kind.plan, others)
 		}
-		r.ok, r.outcome, r.figure = err == nil, outcome(err, "as required"), fmt.Sprintf("%d panics", len(panicEvents()))
+		r.judge(p, err)
+		r.figure = fmt.Sprintf("%d panics", len(panicEvents()))
 		rows = append(rows, r)
 	}
 	return rows
@@ -206,10 +202,13 @@ func injectAttack(l *lab) []row {
 	text := row{id: "inject-reply", attack: "forged reply", done: "SetReply with CRLF, LF, CR, NUL in its text",
 		want: "every line on the wire begins with the code, or it is refused and the answer is a temporary failure"}
 	p, err := l.start()
-	if err == nil {
-		header.figure, err = p.injectChanges()
+	if err != nil {
+		header.judge(p, err)
+		text.judge(p, err)
+		return []row{header, text}
 	}
-	header.ok, header.outcome = err == nil, outcome(err, "as required")
+	header.figure, err = p.injectChanges()
+	header.judge(p, err)
 	var figures []string
 	for _, name := range []string{"crlf", "lf", "cr", "nul", "dot"} {
 		var figure string
@@ -219,7 +218,7 @@ func injectAttack(l *lab) []row {
 		figures = append(figures, figure)
 	}
 	text.figure = strings.Join(figures, ", ")
-	text.ok, text.outcome = err == nil, outcome(err, "as required")
+	text.judge(p, err)
 	return []row{header, text}
 }
 

@@ -70,18 +70,10 @@ func malformedAttack(l *lab) []row {
 		if fault == nil {
 			r.figure, fault = p.malformed(input)
 		}
-		r.ok, r.outcome = fault == nil, outcome(fault, "as required")
+		r.judge(p, fault)
 		rows = append(rows, r)
 	}
 	return rows
-}
-
-// outcome returns the error, or what to say when there is none.
-func outcome(err error, fine string) string {
-	if err != nil {
-		return err.Error()
-	}
-	return fine
 }
 
 // malformed plays one input everywhere and returns how long the slowest end took.
@@ -184,14 +176,14 @@ func scannerAttack(l *lab) []row {
 			took, fault = p.scan(s)
 			r.figure = "closed after " + round(took) + " (median)"
 		}
-		r.ok, r.outcome = fault == nil, outcome(fault, "as required")
+		r.judge(p, fault)
 		rows = append(rows, r)
 	}
 	r := row{id: "empty", attack: "connections without a byte", done: "100 × connect and close, unix and inet", want: "no log line above debug, the next session is served"}
 	if err == nil {
 		err = p.empty()
 	}
-	r.ok, r.outcome = err == nil, outcome(err, "as required")
+	r.judge(p, err)
 	return append(rows, r)
 }
 
@@ -275,12 +267,12 @@ func logAttack(l *lab) []row {
 		if fault == nil {
 			rows[i].figure, fault = p.countLines(p.log, helo)
 		}
-		rows[i].ok, rows[i].outcome = fault == nil, outcome(fault, "as required")
+		rows[i].judge(p, fault)
 	}
 	if p, err = l.startTestClient(); err == nil {
 		rows[2].figure, err = p.countLines(p.stdout, packet('H', "x>\nfinished\x00"))
 	}
-	rows[2].ok, rows[2].outcome = err == nil, outcome(err, "as required")
+	rows[2].judge(p, err)
 	return rows
 }
 

@@ -45,7 +45,7 @@ func (l *lab) bounded(r row, limit int64, f func(p *process) error, args ...stri
 	if err == nil && grown > limit {
 		err = fmt.Errorf("RSS grew by %s", mibOf(grown))
 	}
-	r.ok, r.outcome = err == nil, outcome(err, "as required")
+	r.judge(p, err)
 	p.end()
 	return r
 }
@@ -88,14 +88,21 @@ func announcedAttack(l *lab) []row {
 		return err
 	}))
 	return append(rows, l.bounded(row{id: "announced-1m", attack: "many large packets", done: "1000 connections announce a packet of 1 MiB, the most that is allowed, and send 9 bytes",
-		want: "served while they wait"}, 32*mib, func(p *process) error {
+		want: "served while they wait, heap in use 32 MiB at most"}, 32*mib, func(p *process) error {
 		conns, err := p.announce(1000, 1<<20, "Bxxxx")
 		defer closeConns(conns)
 		if err != nil {
 			return err
 		}
 		// A good session comes behind them in the queue, so all have been read.
-		_, err = p.goods()
+		if _, err = p.goods(); err != nil {
+			return err
+		}
+		// Memory that was allocated but not written to is not in RSS.
+		s, err := p.stats()
+		if err == nil && int64(s.HeapInuse) > 32*mib {
+			err = fmt.Errorf("heap in use: %s", mibOf(int64(s.HeapInuse)))
+		}
 		return err
 	}))
 }
@@ -127,7 +134,7 @@ func (l *lab) virtualRow() row {
 	if err == nil && after-before > mib {
 		err = fmt.Errorf("VmSize grew by %s", mibOf(after-before))
 	}
-	r.ok, r.outcome = err == nil, outcome(err, "as required")
+	r.judge(p, err)
 	r.figure = fmt.Sprintf("VmSize %d→%d MiB", before/mib, after/mib)
 	return r
 }

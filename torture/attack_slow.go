@@ -3,6 +3,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"sync"
@@ -31,7 +32,6 @@ func slowAttack(l *lab) []row {
 	var ratios []float64
 	var without, with time.Duration
 	first, last := time.Hour, time.Duration(0)
-	var fault error
 	for range slowRounds {
 		p, err := l.start("--packet-timeout", slowTimeout.String())
 		if err == nil {
@@ -54,18 +54,21 @@ func slowAttack(l *lab) []row {
 			_, err = p.goods()
 		}
 		if err != nil {
-			fault = err
-			break
+			delay.judge(p, err)
+			end.judge(p, err)
+			return []row{delay, end}
 		}
 		p.end()
 	}
 	ratio := median(ratios)
 	delay.figure = fmt.Sprintf("p99 %s without, %s with them (last round); ratio %.2f", round(without), round(with), ratio)
-	delay.outcome = outcome(fault, fmt.Sprintf("ratio %.2f", ratio))
-	delay.ok = fault == nil && ratio < 2
+	if delay.judge(nil, nil); ratio >= 2 {
+		delay.judge(nil, fmt.Errorf("ratio %.2f", ratio))
+	}
 	end.figure = fmt.Sprintf("closed after %s to %s", round(first), round(last))
-	end.outcome = outcome(fault, end.figure)
-	end.ok = fault == nil && first >= slowTimeout-10*time.Millisecond && last <= slowTimeout+time.Second
+	if end.judge(nil, nil); first < slowTimeout-10*time.Millisecond || last > slowTimeout+time.Second {
+		end.judge(nil, errors.New(end.figure))
+	}
 	return []row{delay, end}
 }
 
@@ -199,7 +202,7 @@ func emfileAttack(l *lab) []row {
 	case e.again > 1100*time.Millisecond:
 		err = fmt.Errorf("serving again after %s", round(e.again))
 	}
-	r.ok, r.outcome = err == nil, outcome(err, "as required")
+	r.judge(p, err)
 	waiting.ok = e.turnedAway > 0 && e.open+e.turnedAway == connects && e.open < limit
 	waiting.figure = fmt.Sprintf("%d of %d closed, %d open", e.turnedAway, connects, e.open)
 	waiting.outcome = "as required"

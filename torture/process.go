@@ -85,8 +85,9 @@ type process struct {
 	log    *logLines // standard error; nil if it was given away
 	unix   string    // the connection specs
 	inet   string
+	ctx    stdcontext.Context // done when the process has ended, because of that
+	cancel stdcontext.CancelCauseFunc
 	exited chan struct{}
-	err    error // of exited
 }
 
 // specs returns both places where the process listens.
@@ -101,6 +102,7 @@ func (l *lab) newProcess(program string, args []string) *process {
 	defer l.mu.Unlock()
 	l.started++
 	p := &process{lab: l, stdout: new(logLines), log: new(logLines), exited: make(chan struct{})}
+	p.ctx, p.cancel = stdcontext.WithCancelCause(l.ctx)
 	p.unix = fmt.Sprintf("unix:%s/%d.sock", l.folder, l.started)
 	args = append([]string{"-s", p.unix, "-s", "inet:0@127.0.0.1"}, args...)
 	p.cmd = exec.CommandContext(l.ctx, filepath.Join(l.folder, program), args...)
@@ -136,11 +138,13 @@ func (p *process) run() error {
 		return err
 	}
 	if err := p.cmd.Start(); err != nil {
+		p.cancel(err)
 		close(p.exited)
 		return err
 	}
 	go func() {
-		p.err = p.cmd.Wait()
+		_ = p.cmd.Wait() // ProcessState has it
+		p.cancel(fmt.Errorf("the process ended: %v", p.cmd.ProcessState))
 		close(p.exited)
 	}()
 	return nil
@@ -149,7 +153,7 @@ func (p *process) run() error {
 // awaitListening reads the port from what the process prints, after the line of
 // the unix socket.
 func (p *process) awaitListening(out *logLines, prefix, suffix string) error {
-	ctx, cancel := p.lab.soon()
+	ctx, cancel := stdcontext.WithTimeout(p.ctx, patience)
 	defer cancel()
 	inet, err := out.await(ctx, 0, prefix+"inet:")
 	if err != nil {
@@ -166,6 +170,22 @@ func (p *process) alive() error {
 		return fmt.Errorf("the process ended: %v", p.cmd.ProcessState)
 	default:
 		return nil
+	}
+}
+
+// judge completes r: err is what is not as required, nil if all is. That the process
+// is dead, if it is, says more than what follows from it.
+func (r *row) judge(p *process, err error) {
+	if err != nil && p != nil {
+		select {
+		case <-p.exited:
+			err = stdcontext.Cause(p.ctx)
+		case <-time.After(200 * time.Millisecond): // it may be about to end
+		}
+	}
+	r.ok, r.outcome = err == nil, "as required"
+	if err != nil {
+		r.outcome = err.Error()
 	}
 }
 
@@ -195,7 +215,7 @@ func (p *process) stats() (s stats, err error) {
 }
 
 func (p *process) ask(question string) (string, error) {
-	ctx, cancel := p.lab.soon()
+	ctx, cancel := stdcontext.WithTimeout(p.ctx, patience)
 	defer cancel()
 	mark := p.log.mark()
 	if _, err := io.WriteString(p.stdin, question+"\n"); err != nil {

@@ -128,12 +128,11 @@ func (l line) String() string { return fmt.Sprintf("%+.3f ± %.3f bytes a messag
 func (s *soak) rows(err error) []row {
 	all := row{id: "soak", attack: "all messages", done: "mixed endings, see below", want: fmt.Sprintf("every answer as expected, within %v", soakLongest)}
 	all.figure = fmt.Sprintf("%s, %.0f messages a second", s.took.Round(100*time.Millisecond), float64(s.messages)/max(s.took.Seconds(), 1e-3))
-	all.ok, all.outcome = err == nil && s.took <= soakLongest, outcome(err, "as required")
-	if err != nil {
+	if all.judge(s.process, err); err != nil {
 		return []row{all}
 	}
 	if s.took > soakLongest {
-		all.outcome = "too slow"
+		all.ok, all.outcome = false, "too slow"
 	}
 	heap := s.slope(func(one sample) float64 { return one.heap })
 	memory := row{id: "soak-heap", attack: "heap", done: fmt.Sprintf("live bytes after garbage collection, %d samples after a warm-up of %d", soakSamples-soakWarmUp, soakWarmUp),
