@@ -112,6 +112,11 @@ func TestSoakRows(t *testing.T) {
 		{"an event twice", func(s *soak) { s.stats.Faults++ }, "soak-once"},
 		{"1.9 times slower", func(s *soak) { s.latencies[soakTenths-1] = []time.Duration{1900} }, ""},
 		{"2.1 times slower", func(s *soak) { s.latencies[soakTenths-1] = []time.Duration{2100} }, "soak-p99"},
+		{"one message is slower", func(s *soak) { s.latencies[soakTenths-1] = []time.Duration{1000, 1000, 2100} }, ""},
+		{"one message is slower, of many", func(s *soak) {
+			s.messages = p99Messages
+			s.latencies[soakTenths-1] = []time.Duration{1000, 1000, 2100}
+		}, "soak-p99"},
 		{"too long", func(s *soak) { s.took = soakLongest + time.Second }, "soak"},
 	}
 	for _, tt := range tests {

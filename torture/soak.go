@@ -20,8 +20,10 @@ const (
 	// What is no growth: bytes a message.
 	heapLimit = 1.0
 	// How much slower the last tenth may be. The requirement is 1.2; the machine that
-	// measures has other things to do as well, so only 2 fails.
+	// measures has other things to do as well, so only 2 fails. A short soak has too
+	// few messages for a p99 that is no chance: there the median has to be slower, too.
 	p99Wanted, p99Limit = 1.2, 2.0
+	p99Messages         = 200_000
 )
 
 // A sample is what the milter uses when all sessions have ended.
@@ -160,13 +162,16 @@ func (s *soak) rows(err error) []row {
 }
 
 func (s *soak) latencyRow() row {
-	first, last := percentile(s.latencies[0], 99), percentile(s.latencies[soakTenths-1], 99)
-	ratio := float64(last) / float64(first)
+	ratio := func(p float64) float64 {
+		return float64(percentile(s.latencies[soakTenths-1], p)) / float64(percentile(s.latencies[0], p))
+	}
 	r := row{id: "soak-p99", attack: "time of a message", done: "p99 of the last tenth by that of the first", outcome: "as required",
-		want:   fmt.Sprintf("ratio ≤ %.1f; fails above %.0f, for the machine's sake", p99Wanted, p99Limit),
-		figure: fmt.Sprintf("%s → %s, ratio %.2f", round(first), round(last), ratio), ok: ratio <= p99Limit}
-	if ratio > p99Wanted {
-		r.outcome = fmt.Sprintf("ratio %.2f", ratio)
+		want: fmt.Sprintf("ratio ≤ %.1f; fails above %.0f, of the median as well if there are fewer than %d messages", p99Wanted, p99Limit, p99Messages),
+		figure: fmt.Sprintf("%s → %s, ratio %.2f (median %.2f)", round(percentile(s.latencies[0], 99)),
+			round(percentile(s.latencies[soakTenths-1], 99)), ratio(99), ratio(50))}
+	r.ok = ratio(99) <= p99Limit || s.messages < p99Messages && ratio(50) <= p99Limit
+	if ratio(99) > p99Wanted {
+		r.outcome = fmt.Sprintf("ratio %.2f", ratio(99))
 	}
 	return r
 }
