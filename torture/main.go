@@ -82,6 +82,13 @@ func run(ctx stdcontext.Context, args []string, stdout, stderr io.Writer) int {
 const longest = 12 * time.Minute
 
 func measure(ctx stdcontext.Context, o options, stdout, stderr io.Writer) error {
+	only, err := regexp.Compile(o.only)
+	if err != nil {
+		return cli.Usagef("--only: %v", err)
+	}
+	if o.only != "" && (o.write || o.soak) {
+		return cli.Usagef("--only cannot be used with --write, which needs all attacks, nor with --soak")
+	}
 	ctx, cancel := stdcontext.WithTimeout(ctx, longest)
 	defer cancel()
 	l, err := newLab(ctx, o, stderr)
@@ -89,11 +96,15 @@ func measure(ctx stdcontext.Context, o options, stdout, stderr io.Writer) error 
 		return err
 	}
 	defer l.close()
-	attack, part := runAttacks, "torture"
+	part := "torture"
+	var rows []row
+	var text string
 	if o.soak {
-		attack, part = runSoak, "soak"
+		part = "soak"
+		rows, text, err = runSoak(l, o)
+	} else {
+		rows, text = runAttacks(l, only)
 	}
-	rows, text, err := attack(l, o)
 	if err != nil {
 		return err
 	}
@@ -136,14 +147,8 @@ func attacks() []attack {
 	}
 }
 
-func runAttacks(l *lab, o options) ([]row, string, error) {
-	only, err := regexp.Compile(o.only)
-	if err != nil {
-		return nil, "", cli.Usagef("%v", err)
-	}
-	if o.write && o.only != "" {
-		return nil, "", cli.Usagef("--write needs all attacks: --only cannot be used with it")
-	}
+// runAttacks runs the attacks that only fits, all if it is empty.
+func runAttacks(l *lab, only *regexp.Regexp) ([]row, string) {
 	var rows []row
 	for _, a := range attacks() {
 		if !only.MatchString(a.name) || l.ctx.Err() != nil {
@@ -156,8 +161,8 @@ func runAttacks(l *lab, o options) ([]row, string, error) {
 		l.endAll()
 	}
 	text := markdown(rows)
-	if o.only == "" {
+	if only.String() == "" {
 		text += "\nWhat the same attacks do to other libraries:\n\n" + markdownComparison(rows)
 	}
-	return rows, text, nil
+	return rows, text
 }

@@ -53,6 +53,8 @@ func comparison() []comparedRow {
 			[7]string{"not tried", "not tried", "not tried", "not tried", "not tried", "refused", "not tried"}},
 		{"descriptors before and after 400 aborted sessions", []string{"abort-400"},
 			[7]string{"8/8", "8/8", "8/8", "8/8", "8/8", "6/6", "died"}},
+		{"`-u nobody` as root", nil,
+			[7]string{"no option", "no option", "no option", "no option", "no option", "the program's job", "Uid 65534, Gid 0, Groups kept (0 4 27)"}},
 	}
 }
 
@@ -80,8 +82,12 @@ func markdownComparison(rows []row) string {
 }
 
 // ourCell returns what the rows ids came to: the figure of a single one, "ok" for
-// several, or the first outcome that is not as required.
+// several, or the first outcome that is not as required. Without ids there is
+// nothing to be attacked.
 func ourCell(byID map[string]row, ids []string) string {
+	if len(ids) == 0 {
+		return "no option"
+	}
 	figure := "ok"
 	for _, id := range ids {
 		r, ok := byID[id]
