@@ -72,6 +72,7 @@ func (s *soak) run(seed uint64, each int) error {
 	for i := range soakWorkers {
 		workers = append(workers, newWorker(s.process, rand.New(rand.NewPCG(seed, uint64(i)))))
 	}
+	mark := s.process.log.mark()
 	start := time.Now()
 	for i := range soakSamples {
 		var all sync.WaitGroup
@@ -94,12 +95,20 @@ func (s *soak) run(seed uint64, each int) error {
 		}
 		s.samples = append(s.samples, one)
 		s.took = time.Since(start)
+		if u := one.usage; u.goroutines > s.start.usage.goroutines || u.descriptors > s.start.usage.descriptors {
+			return fmt.Errorf("something is left behind after %d messages: before: %v; after: %v", one.messages, s.start.usage, u)
+		}
 		if i%4 == 3 {
 			s.process.lab.tell("%d messages, %v", one.messages, s.took.Round(time.Second))
 		}
 	}
-	s.stats, err = s.process.stats()
-	return err
+	if s.stats, err = s.process.stats(); err != nil {
+		return err
+	}
+	if lines := s.process.log.since(mark); len(lines) > 0 {
+		return fmt.Errorf("%d log lines, the first: %q", len(lines), lines[0])
+	}
+	return nil
 }
 
 func (s *soak) sample(messages int, want usage) (sample, error) {
@@ -128,7 +137,7 @@ func (l line) String() string { return fmt.Sprintf("%+.3f ± %.3f bytes a messag
 
 // rows judges the soak; err is what ended it.
 func (s *soak) rows(err error) []row {
-	all := row{id: "soak", attack: "all messages", done: "mixed endings, see below", want: fmt.Sprintf("every answer as expected, within %v", soakLongest)}
+	all := row{id: "soak", attack: "all messages", done: "mixed endings, see below", want: fmt.Sprintf("every answer as expected, no log line, within %v", soakLongest)}
 	all.figure = fmt.Sprintf("%s, %.0f messages a second", s.took.Round(100*time.Millisecond), float64(s.messages)/max(s.took.Seconds(), 1e-3))
 	if all.judge(s.process, err); err != nil {
 		return []row{all}
