@@ -49,7 +49,8 @@ func runSoak(l *lab, o options) ([]row, string, error) {
 	if err != nil {
 		return nil, "", err
 	}
-	each := max(o.messages/soakSamples/soakWorkers, 1)
+	const share = soakSamples * soakWorkers
+	each := (o.messages + share - 1) / share // at least as many as asked for
 	s := &soak{process: p, messages: each * soakSamples * soakWorkers}
 	err = s.run(uint64(o.seed), each)
 	rows := s.rows(err)
