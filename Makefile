@@ -3,9 +3,10 @@
 GO        ?= go
 FUZZTIME  ?= 10s
 COMPARE   ?=
+MESSAGES  ?= 1000000
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: all build demo test lint fuzz bench bench-compare bench-gate check cover interop record clean
+.PHONY: all build demo test lint fuzz bench bench-compare bench-gate check cover torture soak interop record clean
 
 all: build
 
@@ -62,6 +63,14 @@ cover:
 
 ## check: what to run before a commit
 check: lint test
+
+## torture: attacks on milter processes, from outside (Linux)
+torture:
+	$(GO) run ./torture
+
+## soak: MESSAGES messages through a milter process, to see that nothing grows (Linux)
+soak:
+	$(GO) run ./torture --soak --messages $(MESSAGES)
 
 ## interop: real MTAs and milters as judges; needs root, installs packages
 interop:

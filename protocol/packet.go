@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"github.com/milter-go/milter/internal/block"
 )
@@ -240,7 +241,7 @@ func (b *Buffer) growth() int {
 // misdirected clients do reach milter ports.
 func guess(stream []byte) string {
 	switch s := string(stream[:headerSize]); {
-	case s == "GET " || s == "POST" || s == "HEAD" || s == "PUT " || s == "OPTI":
+	case slices.Contains([]string{"GET ", "POST", "HEAD", "PUT ", "OPTI", "CONN", "DELE", "PATC", "TRAC", "PRI "}, s):
 		return "; this looks like HTTP"
 	case s[:2] == "\x16\x03":
 		return "; this looks like TLS"
