@@ -26,6 +26,9 @@ func ListenAndServe(spec string, setup func(ctx *context.ClientContext)) error {
 // [Client.Shutdown] does, for as long as the mails that are under way take; the
 // second one as [Client.Close] does. Until stop is called the signals do nothing
 // else to the process, also when the client has ended.
+//
+// Until then SIGPIPE does not end the process either, as it would when somebody
+// closes the pipe that stdout or stderr is: a line of the log is not worth a mail.
 func (c *Client) ShutdownOnSignal(signals ...os.Signal) (stop func()) {
 	if len(signals) == 0 {
 		signals = []os.Signal{os.Interrupt, syscall.SIGTERM}
@@ -33,6 +36,9 @@ func (c *Client) ShutdownOnSignal(signals ...os.Signal) (stop func()) {
 	came := make(chan os.Signal, 2)
 	ctx, cancel := stdcontext.WithCancel(stdcontext.Background())
 	signal.Notify(came, signals...)
+	// Not ignored, which the programs that a milter starts would inherit.
+	broken := make(chan os.Signal, 1)
+	signal.Notify(broken, syscall.SIGPIPE)
 	go func() {
 		select {
 		case <-ctx.Done():
@@ -48,6 +54,7 @@ func (c *Client) ShutdownOnSignal(signals ...os.Signal) (stop func()) {
 	}()
 	return func() {
 		signal.Stop(came)
+		signal.Stop(broken)
 		cancel()
 	}
 }

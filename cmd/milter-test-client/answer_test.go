@@ -228,6 +228,20 @@ func TestFits(t *testing.T) {
 	}
 }
 
+func TestOneEntry(t *testing.T) {
+	tests := []struct{ text, want string }{
+		{"helo: <x>\nfinished>", `helo: <x>\nfinished>`},
+		{"header: <Subject: a\n b\n\tc>", "header: <Subject: a\n b\n\tc>"},
+		{"\n\n x\n", `\n` + "\n x" + `\n`},
+		{"", ""},
+	}
+	for _, tt := range tests {
+		if got := oneEntry(tt.text); got != tt.want {
+			t.Errorf("oneEntry(%q) = %q, want %q", tt.text, got, tt.want)
+		}
+	}
+}
+
 func TestPrintable(t *testing.T) {
 	tests := []struct{ text, want string }{
 		{"a\tb\r\nc", "a\tb\r\nc"}, {"\x1b[2J", `\x1b[2J`}, {"\x00\x7f\u009b", `\x00\x7f\x9b`}, {"f\xfcr Ä\x1b", "f\xfcr Ä\\x1b"},

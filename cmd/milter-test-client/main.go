@@ -29,6 +29,8 @@ import (
 func main() {
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	// So that it does not end the program when nobody reads its output any more.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	os.Exit(run(os.Args[1:], system{os.Stdout, os.Stderr, os.Getenv, signals}))
 }
 

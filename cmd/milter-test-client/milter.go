@@ -86,7 +86,7 @@ func (m *milter) registerMail(ctx *context.ClientContext) {
 			if len(chunk) > 0 {
 				text += ": <" + string(chunk) + ">"
 			}
-			m.report(ctx, text)
+			m.reportAsItIs(ctx, text)
 			return m.answer(ctx, event, string(chunk))
 		}
 	}
@@ -200,6 +200,11 @@ func (m *milter) decide(ctx *context.ClientContext, event protocol.Command, r ru
 
 // report prints an event and its macros.
 func (m *milter) report(ctx *context.ClientContext, text string) {
+	m.reportAsItIs(ctx, oneEntry(text))
+}
+
+// reportAsItIs is report for a piece of body.
+func (m *milter) reportAsItIs(ctx *context.ClientContext, text string) {
 	if !m.options.noReport && !m.options.quiet {
 		m.out.event(ctx, text)
 	}

@@ -44,10 +44,21 @@ func (p *printer) event(ctx *context.ClientContext, text string) {
 func macroLines(macros []protocol.Macro) []string {
 	var lines []string
 	for _, m := range macros {
-		lines = append(lines, "  "+protocol.MacroName(m.Name)+"="+m.Value+"\n")
+		lines = append(lines, "  "+protocol.MacroName(m.Name)+"="+oneEntry(m.Value)+"\n")
 	}
 	slices.Sort(lines)
 	return lines
+}
+
+// oneEntry returns text with the line feeds that do not continue a folded header
+// as "\n": what the MTA sends must not look like another event.
+func oneEntry(text string) string {
+	for i := 0; i < len(text); i++ {
+		if text[i] == '\n' && (i+1 == len(text) || text[i+1] != ' ' && text[i+1] != '\t') {
+			text = text[:i] + `\n` + text[i+1:]
+		}
+	}
+	return text
 }
 
 // print writes text, which ends in LF.
