@@ -1,6 +1,7 @@
 package context
 
 import (
+	"errors"
 	"fmt"
 	"runtime/debug"
 
@@ -115,14 +116,19 @@ func (ctx *ClientContext) logPanic(err error) {
 	ctx.Logger().Error("milter: handler panicked", "error", err, "state", ctx.State().String(), "stack", string(stack))
 }
 
-// reportError runs the OnError handlers, or logs err when there are none. mu is
-// not held.
+// reportError runs the OnError handlers, or logs err when there are none: at level
+// info if it is about somebody who has not negotiated. mu is not held.
 func (ctx *ClientContext) reportError(err error) {
 	ctx.mu.Lock()
 	handled := len(ctx.handlers.error) > 0
+	stranger := ctx.option.Version == 0 && errors.Is(err, ErrProtocol)
 	notify(ctx, &ctx.handlers.error, func(h func(*ClientContext, error)) { h(ctx, err) })
 	ctx.mu.Unlock()
-	if !handled {
+	switch {
+	case handled:
+	case stranger: // scanners do reach milter ports; nobody has to get up for that
+		ctx.Logger().Info("milter: not an MTA", "error", err)
+	default:
 		ctx.Logger().Error("milter: session error", "error", err)
 	}
 }

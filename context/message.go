@@ -161,7 +161,7 @@ func (ctx *ClientContext) SetMessageResult(result *MessageResult) {
 	m.record.release()
 	switch {
 	case result != nil:
-		m.record = record{start: result.Start, bodySize: result.BodySize, result: result.clone()}
+		m.record = record{start: result.Start, bodySize: result.BodySize, cut: result.Incomplete, result: result.clone()}
 	case ctx.inMessage:
 		m.start = time.Now()
 	}

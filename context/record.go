@@ -16,13 +16,20 @@ type record struct {
 	bodySize int64
 	result   *MessageResult // nil until it is asked for
 
+	size    int    // of the strings that were recorded, in bytes
+	cut     bool   // some were not, see maxRecord
 	came    []byte // entries of what came: MAIL, RCPT, headers
 	changes []byte // entries of changed headers
 	// Where the recipient whose reply is due is in came, or with a result its
 	// address.
-	recipientAt int
-	recipient   string
+	recipientAt  int
+	recipient    string
+	recipientDue bool
 }
+
+// maxRecord is how many bytes of envelope and header are kept of one mail: about
+// ten times what Postfix lets through (header_size_limit).
+const maxRecord = 1 << 20
 
 // An entry is a letter, a status, the length of the text, and that.
 const (
@@ -65,6 +72,12 @@ func (m *record) release() {
 
 // note records what came: strings that end in NUL.
 func (m *record) note(c protocol.Command, text []byte) {
+	if m.size+len(text) > maxRecord {
+		m.cut, m.recipientDue = true, false
+		return
+	}
+	m.size += len(text)
+	m.recipientDue = c == protocol.CommandEnvelopeRecipient
 	if m.result == nil {
 		m.recipientAt = len(m.came)
 		m.came = appendEntry(m.came, byte(c), unanswered, text)
@@ -94,11 +107,14 @@ func (m *record) came1(c protocol.Command, status byte, text string) {
 
 // answered files the last recipient by the answer it got.
 func (m *record) answered(status protocol.Status) {
-	if m.result != nil {
+	switch {
+	case !m.recipientDue:
+	case m.result != nil:
 		m.result.addRecipient(m.recipient, status)
-	} else if m.recipientAt < len(m.came) {
+	default:
 		m.came[m.recipientAt+1] = byte(status)
 	}
+	m.recipientDue = false
 }
 
 // How a header was changed.
@@ -139,7 +155,7 @@ func (m *record) message() *MessageResult {
 		block.Put(m.changes)
 		m.came, m.changes = nil, nil
 	}
-	m.result.BodySize = m.bodySize
+	m.result.BodySize, m.result.Incomplete = m.bodySize, m.cut
 	return m.result
 }
 

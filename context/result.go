@@ -25,9 +25,12 @@ type MessageResult struct {
 	BodySize                  int64             // bytes of the body that came
 	State                     State             // the event that was answered, or where the session was when the mail was aborted
 	Status                    protocol.Status   // the answer; StatusAbort for an aborted mail
-	Quarantine                bool
-	QuarantineReason          string
-	Start, End                time.Time // of the transaction
+	// Incomplete says that the mail had more than 1 MiB of envelope and header
+	// fields: those above it are not in here.
+	Incomplete       bool
+	Quarantine       bool
+	QuarantineReason string
+	Start, End       time.Time // of the transaction
 }
 
 // ElapsedTime returns how long the mail transaction took, or has taken so far.
