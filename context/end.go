@@ -52,6 +52,7 @@ func (ctx *ClientContext) fail(err error) {
 // goroutine that delivers events does the rest, see finish. The first cause
 // counts.
 func (ctx *ClientContext) end(cause error) {
+	ctx.crash(cause)
 	if ctx.cause != nil {
 		return
 	}
@@ -60,6 +61,13 @@ func (ctx *ClientContext) end(cause error) {
 	ctx.cancelMessage(cause)
 	ctx.cancel(cause)
 	ctx.kick()
+}
+
+// crash panics with a handler's panic, if that is to end the process.
+func (ctx *ClientContext) crash(cause error) {
+	if p, ok := cause.(*panicError); ok && ctx.config.PanicCrash {
+		panic(fmt.Sprintf("%v\n\n%s", p, p.stack))
+	}
 }
 
 // void drops the reply that is due and what was to go with it, because of cause.
@@ -80,7 +88,12 @@ func (ctx *ClientContext) finish() {
 	if finished {
 		return
 	}
+	_, panicked := cause.(*panicError)
 	switch {
+	case panicked: // with whatever error: it may be one of ours
+		if handled { // else it is in the log already
+			ctx.reportError(cause)
+		}
 	case errors.Is(cause, ErrTimeout):
 		notify(ctx, &ctx.handlers.timeout, func(h func(*ClientContext)) { h(ctx) })
 	case errors.Is(cause, ErrFinished) || errors.Is(cause, ErrClosed):
@@ -109,13 +122,14 @@ func (ctx *ClientContext) finish() {
 	if destroy != nil {
 		if err := protect(destroy); err != nil {
 			ctx.logPanic(err)
+			ctx.crash(err)
 		}
 	}
 }
 
 // endError returns what Serve and Feed say of a session that ended with cause.
 func endError(cause error) error {
-	if errors.Is(cause, ErrFinished) {
+	if _, panicked := cause.(*panicError); !panicked && errors.Is(cause, ErrFinished) {
 		return nil
 	}
 	return cause
