@@ -54,6 +54,7 @@ type liveModel struct {
 	decision planned // with the answer that is repeated
 	silent   bool    // the MTA does not know of the decision
 	ended    bool
+	illegal  bool // it ended by a command out of order
 	next     bool // another session follows on the connection
 
 	due      *planned // waits for a late answer
@@ -125,6 +126,8 @@ func (m *liveModel) run(table *mayTable) {
 
 func (m *liveModel) handle(p *planned, table *mayTable) {
 	switch p.c {
+	case 'D': // no event, no reply, but it waits for its turn
+		return
 	case 'A':
 		m.abort()
 		m.forget()
@@ -150,7 +153,7 @@ func (m *liveModel) handle(p *planned, table *mayTable) {
 		}
 	}
 	if !table.may(m.steps, m.state, p.c) {
-		m.want = append(m.want, '#')
+		m.want, m.illegal = append(m.want, '#'), true
 		m.end()
 		return
 	}
@@ -209,12 +212,11 @@ func (m *liveModel) concerned(c byte) bool {
 	return to > at || to == at && m.silent
 }
 
-func (m *liveModel) noReply(c byte) bool {
-	steps := map[byte]option.Step{
-		'C': option.StepNoReplyConnect, 'H': option.StepNoReplyHelo, 'M': option.StepNoReplyEnvelopeFrom, 'R': option.StepNoReplyEnvelopeRecipient,
-		'T': option.StepNoReplyData, 'U': option.StepNoReplyUnknown, 'L': option.StepNoReplyHeader, 'N': option.StepNoReplyEndOfHeader, 'B': option.StepNoReplyBody,
-	}
-	return steps[c] != 0 && m.steps.Has(steps[c])
+func (m *liveModel) noReply(c byte) bool { return noReplyTo[c]&m.steps != 0 }
+
+var noReplyTo = [256]option.Step{
+	'C': option.StepNoReplyConnect, 'H': option.StepNoReplyHelo, 'M': option.StepNoReplyEnvelopeFrom, 'R': option.StepNoReplyEnvelopeRecipient,
+	'T': option.StepNoReplyData, 'U': option.StepNoReplyUnknown, 'L': option.StepNoReplyHeader, 'N': option.StepNoReplyEndOfHeader, 'B': option.StepNoReplyBody,
 }
 
 // change makes the changes that a handler tries, which work at end of message only.

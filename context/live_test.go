@@ -124,9 +124,7 @@ func newLive(table *mayTable, dice func(int) int) *live {
 		l.steps = option.Step(dice(1<<21)) & option.Step(dice(1<<21)) & option.All().Steps
 	}
 	l.steps &^= option.StepHeaderValueWithLeadingSpace
-	if l.direct = dice(2) == 0; l.direct {
-		return l
-	}
+	l.direct = dice(2) == 0
 	return l
 }
 
@@ -554,9 +552,9 @@ func TestLive(t *testing.T) {
 	case long():
 		n = 1_000_000
 	case raceEnabled || testing.Short():
-		n = 20_000
+		n = 10_000
 	default:
-		n = 100_000
+		n = 40_000
 	}
 	table := newMayTable()
 	began := time.Now()
