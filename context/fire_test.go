@@ -22,7 +22,7 @@ const fireGoroutines = 100
 // the last packet, and before it whole changes, the body's in one run and in
 // order. A change that came too late says so, and is not on the wire.
 func TestFire(t *testing.T) {
-	rounds := 60
+	rounds := 40
 	switch {
 	case long():
 		rounds = 10_000
@@ -205,14 +205,15 @@ func judgeFire(wire []byte, done *fired) error {
 }
 
 // TestManyResponses: a hundred goroutines answer each event of many; one of them
-// wins, and one reply is on the wire, in ten thousand rounds.
+// wins, and one reply is on the wire; in ten thousand rounds, or fewer under the race
+// detector.
 func TestManyResponses(t *testing.T) {
 	rounds := 10_000
 	switch {
 	case long():
 		rounds = 100_000
 	case raceEnabled || testing.Short():
-		rounds = 1000
+		rounds = 500
 	}
 	w := &lockedBuffer{}
 	ctx := context.New(w, forever())

@@ -552,7 +552,7 @@ func TestLive(t *testing.T) {
 	case long():
 		n = 1_000_000
 	case raceEnabled || testing.Short():
-		n = 10_000
+		n = 5_000
 	default:
 		n = 40_000
 	}
