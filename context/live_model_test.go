@@ -57,10 +57,10 @@ type liveModel struct {
 	illegal  bool // it ended by a command out of order
 	next     bool // another session follows on the connection
 
-	due      *planned // waits for a late answer
-	waiting  []byte   // the changes that wait for the answer
-	quarrel  int      // the serial of the quarantine's reason, 0 for none
-	replaced bool
+	due        *planned // waits for a late answer
+	waiting    []byte   // the changes that wait for the answer
+	quarantine int      // the serial of the quarantine's reason, 0 for none
+	replaced   bool
 
 	queue []*planned // sent, but not handled
 
@@ -171,7 +171,7 @@ func (m *liveModel) handle(p *planned, table *mayTable) {
 	}
 	if position(p.c) >= 0 && m.start == 0 {
 		m.start, m.headers, m.skip, p.first = p.serial, 0, false, true
-		m.quarrel = 0
+		m.quarantine = 0
 	}
 	p.of = m.start
 	if p.c == 'L' {
@@ -190,7 +190,7 @@ func (m *liveModel) handle(p *planned, table *mayTable) {
 	case howLate:
 		m.due = p
 	case howPanic:
-		m.waiting, m.quarrel, p.code = nil, 0, 0
+		m.waiting, m.quarantine, p.code = nil, 0, 0
 		p.status = protocol.StatusTemporaryFailure
 		m.pay(p)
 		m.want = append(m.want, '#')
@@ -244,7 +244,7 @@ func (m *liveModel) change(p *planned) {
 	}
 	m.waiting = append(m.waiting, after...)
 	if p.reason && m.actions != 0 {
-		m.quarrel = p.serial
+		m.quarantine = p.serial
 	}
 }
 
@@ -254,8 +254,8 @@ func (m *liveModel) answer(p *planned) {
 		for _, letter := range m.waiting {
 			m.want, m.tags = append(m.want, letter), append(m.tags, p.serial)
 		}
-		if m.quarrel != 0 {
-			m.want, m.tags = append(m.want, 'q'), append(m.tags, m.quarrel)
+		if m.quarantine != 0 {
+			m.want, m.tags = append(m.want, 'q'), append(m.tags, m.quarantine)
 		}
 	}
 	letter := byte('c')
@@ -342,7 +342,7 @@ func endsMail(c byte, status protocol.Status) bool {
 func (m *liveModel) endMail(status protocol.Status) {
 	m.want = append(m.want, '.')
 	m.mails = append(m.mails, mailEnd{m.start, m.headers, status})
-	m.start, m.quarrel, m.skip = 0, 0, false
+	m.start, m.quarantine, m.skip = 0, 0, false
 }
 
 // abort ends a mail that is under way.
