@@ -228,6 +228,8 @@ func (m *liveModel) change(p *planned) {
 	var after []byte
 	for _, letter := range p.tries {
 		switch {
+		case letter == 'p' && m.direct && m.replaced:
+			m.want = append(m.want, 'b') // an empty piece: a progress would end the new body
 		case letter == 'p':
 			m.want = append(m.want, 'p')
 		case m.actions == 0:

@@ -39,18 +39,13 @@ func (l *live) Write(b []byte) (int, error) {
 			if len(payload) != 12 {
 				l.fail("an answer to the negotiation of %d bytes", len(payload))
 			}
-		case 'y', 'h', 'i', 'm', '+', '-', 'b', 'q':
-			from := bytes.LastIndexByte(payload, '#')
-			to := from + 1
-			for to < len(payload) && '0' <= payload[to] && payload[to] <= '9' {
-				to++
+		case 'b':
+			if len(payload) > 0 { // else it is a progress
+				l.tag(letter, payload)
 			}
-			serial, err := strconv.Atoi(string(payload[from+1 : to]))
-			if err != nil {
-				l.fail("no serial in %c %q", letter, payload)
-			}
-			l.gotTags = append(l.gotTags, serial)
-			if letter != 'b' && payload[len(payload)-1] != 0 {
+		case 'y', 'h', 'i', 'm', '+', '-', 'q':
+			l.tag(letter, payload)
+			if len(payload) == 0 || payload[len(payload)-1] != 0 {
 				l.fail("no NUL at the end of %c %q", letter, payload)
 			}
 			if letter == 'y' && (len(payload) < 5 || payload[0] != '4' && payload[0] != '5' || payload[3] != ' ') {
@@ -61,6 +56,20 @@ func (l *live) Write(b []byte) (int, error) {
 		}
 	}
 	return len(b), nil
+}
+
+// tag notes the serial that a payload carries.
+func (l *live) tag(letter byte, payload []byte) {
+	from := bytes.LastIndexByte(payload, '#')
+	to := from + 1
+	for to < len(payload) && '0' <= payload[to] && payload[to] <= '9' {
+		to++
+	}
+	serial, err := strconv.Atoi(string(payload[from+1 : to]))
+	if err != nil {
+		l.fail("no serial in %c %q", letter, payload)
+	}
+	l.gotTags = append(l.gotTags, serial)
 }
 
 // setup registers the program.

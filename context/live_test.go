@@ -118,9 +118,6 @@ func (l *live) plan(letters string) *planned {
 		for range l.dice(4) {
 			p.tries = append(p.tries, "him+-bp"[l.dice(7)])
 		}
-		if i := bytes.IndexByte(p.tries, 'b'); i >= 0 { // a progress within the body is another packet
-			p.tries = append(p.tries[:i:i], 'b', 'h')
-		}
 		p.reason = l.dice(4) == 0
 	}
 	return p
@@ -146,6 +143,9 @@ func (l *live) step() {
 	case r == 15 && len(l.holds) > 0:
 		// A goroutine that has outlived its event.
 		if hold := l.holds[l.dice(len(l.holds))]; hold != l.held || l.due == nil {
+			if hold.Err() == nil {
+				l.fail("a hold that outlives its event")
+			}
 			if err := hold.Respond(protocol.StatusReject); !errors.Is(err, context.ErrNoReplyDue) && !errors.Is(err, context.ErrFinished) {
 				l.fail("a response by a hold that is over: %v", err)
 			}
