@@ -393,3 +393,28 @@ func TestPanicCrashOfLater(t *testing.T) {
 		}
 	}
 }
+
+// TestPanicOfLateThatIsOver: the panic of a goroutine that has outlived its event
+// ends the session, and answers no other event.
+func TestPanicOfLateThatIsOver(t *testing.T) {
+	f := feed(t, forever())
+	release, finished := make(chan struct{}), make(chan struct{})
+	helos := 0
+	f.ctx.OnHelo(func(ctx *context.ClientContext, _ string) protocol.Status {
+		if helos++; helos == 1 {
+			return ctx.Later(func(stdcontext.Context) protocol.Status { <-release; boomHere("oops"); return 0 })
+		}
+		return protocol.StatusProgress
+	})
+	f.ctx.OnFinished(func(*context.ClientContext) { close(finished) })
+	_ = f.feed(negotiateMsg, heloMsg)
+	mustBe(t, "the first helo", f.ctx.HeloResponse(protocol.StatusContinue), "none")
+	_ = f.feed(heloMsg)
+	f.replies()
+	close(release)
+	within(t, "the session ends", func() { <-finished })
+	f.expect("the second helo is not answered by the panic of the first")
+	if cause := causeOf(f.ctx); !errors.Is(cause, context.ErrPanic) {
+		t.Errorf("cause %v, want ErrPanic", cause)
+	}
+}
