@@ -65,7 +65,8 @@ func newLive(table *mayTable, dice func(int) int) *live {
 		l.steps = option.StepNoReplyConnect | option.StepNoReplyHelo | option.StepNoReplyEnvelopeFrom | option.StepNoReplyEnvelopeRecipient |
 			option.StepNoReplyData | option.StepNoReplyUnknown | option.StepNoReplyHeader | option.StepNoReplyEndOfHeader | option.StepNoReplyBody
 	default:
-		l.steps = option.Step(dice(1<<21)) & option.Step(dice(1<<21)) & option.All().Steps
+		some, others := option.Step(dice(1<<21)), option.Step(dice(1<<21))
+		l.steps = some & others & option.All().Steps
 	}
 	l.steps &^= option.StepHeaderValueWithLeadingSpace
 	l.direct = dice(2) == 0
