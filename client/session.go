@@ -151,6 +151,9 @@ func (c *Client) establish(s *session) error {
 	}
 	err = fmt.Errorf("client: OnConnectionEstablished: %w", err)
 	c.reportTo(ctx.Logger(), err)
+	if c.PanicCrash {
+		panic(err)
+	}
 	abandon(ctx, s.conn)
 	return err
 }

@@ -166,6 +166,9 @@ func (ctx *ClientContext) payForPanic(c protocol.Command, debt uint64, err error
 	if ctx.cause == nil && ctx.owed == c && ctx.debt == debt && ctx.config.PanicStatus != protocol.StatusAbort {
 		ctx.payInstead(c, ctx.config.PanicStatus)
 	}
+	ctx.mu.Unlock()
+	ctx.crash(err)
+	ctx.mu.Lock()
 	ctx.end(err)
 	if ctx.cause != err && len(ctx.handlers.error) > 0 {
 		// The answer has ended the session, or it had ended before: the panic is
@@ -238,12 +241,14 @@ func (ctx *ClientContext) pay(c protocol.Command, status protocol.Status) error 
 
 // repeat answers what the MTA still sends of a message that was decided.
 func (ctx *ClientContext) repeat(c protocol.Command, d *decision) {
+	ctx.macros.settle()
 	if ctx.option.Steps&commands[c].noReply == 0 {
 		_ = ctx.writeAnswer(c, *d)
 		ctx.active()
 	}
 	if c == protocol.CommandEndOfMessage {
 		ctx.decision, ctx.phase = nil, phaseEndOfMessage
+		ctx.macros.clearStale()
 		ctx.endIfDrained()
 	}
 }

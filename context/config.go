@@ -67,6 +67,11 @@ type Config struct {
 	// closes without an answer, so that the MTA's own rule for a failed milter
 	// applies.
 	PanicStatus protocol.Status
+	// PanicCrash lets a handler's panic end the process, for programs that a
+	// supervisor starts anew: after the log line and the answer of PanicStatus the
+	// session panics with the handler's panic and its stack. Without it only the
+	// session ends. Default: false.
+	PanicCrash bool
 	// Logger takes what nobody handles: panics always, errors when there is no
 	// OnError handler. Nil stands for slog.Default().
 	Logger *slog.Logger

@@ -130,3 +130,25 @@ func TestSilentDecision(t *testing.T) {
 	f.expect("the decision with its code, but for the header", `y"550 5.7.1 no\x00"`, `y"550 5.7.1 no\x00"`, `y"550 5.7.1 no\x00"`)
 	f.happened("then the next mail", "envelope-from <from@example.com>", "processed reject at envelope-from")
 }
+
+// TestMacrosOfDecidedMail: macros of a mail that was decided come with what is still
+// sent of it. The next mail does not see them, also if MAIL was negotiated away.
+func TestMacrosOfDecidedMail(t *testing.T) {
+	f := feed(t, forever())
+	var seen []string
+	f.ctx.OnHeader(func(ctx *context.ClientContext, _, _ string) protocol.Status {
+		seen = append(seen, ctx.Macro("i"))
+		return protocol.StatusAccept
+	})
+	f.negotiate(0, option.StepNoEnvelopeFrom|option.StepNoEnvelopeRecipient|option.StepNoReplyHeader)
+	err := f.feed(
+		macros('M', "i", "Q1"), headerMsg, macros('E', "i", "Q1"), eomMsg,
+		macros('M', "i", "Q2"), headerMsg, macros('E', "i", "Q2"), eomMsg,
+	)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(seen) != 2 || seen[1] != "Q2" {
+		t.Errorf("queue ids %q, want Q1 and Q2", seen)
+	}
+}

@@ -103,9 +103,8 @@ func (e *panicError) Unwrap() []error {
 // an answer. mu is not held.
 func (ctx *ClientContext) panicked(err error) {
 	ctx.logPanic(err)
-	ctx.mu.Lock()
-	defer ctx.mu.Unlock()
-	ctx.end(err)
+	ctx.crash(err)
+	ctx.fail(err)
 }
 
 func (ctx *ClientContext) logPanic(err error) {

@@ -64,6 +64,14 @@ func (ctx *ClientContext) end(cause error) {
 	ctx.kick()
 }
 
+// crash panics with a handler's panic, if that is to end the process. mu is not
+// held: whoever recovers it finds a session that can be used.
+func (ctx *ClientContext) crash(cause error) {
+	if p, ok := cause.(*panicError); ok && ctx.config.PanicCrash {
+		panic(fmt.Sprintf("%v\n\n%s", p, p.stack))
+	}
+}
+
 // void drops the reply that is due and what was to go with it, because of cause.
 func (ctx *ClientContext) void(cause error) {
 	ctx.owed = 0
@@ -82,7 +90,14 @@ func (ctx *ClientContext) finish() {
 		return
 	}
 	cause, inMessage := ctx.cause, ctx.inMessage
+	_, panicked := cause.(*panicError)
 	switch {
+	case panicked: // with whatever error: it may be one of ours
+		if len(ctx.handlers.error) > 0 { // else it is in the log already
+			ctx.mu.Unlock()
+			ctx.reportError(cause)
+			ctx.mu.Lock()
+		}
 	case errors.Is(cause, ErrTimeout):
 		notify(ctx, &ctx.handlers.timeout, func(h func(*ClientContext)) { h(ctx) })
 	case errors.Is(cause, ErrFinished) || errors.Is(cause, ErrClosed):
@@ -113,13 +128,14 @@ func (ctx *ClientContext) finish() {
 	ctx.mu.Unlock()
 	if err := protect(destroy); err != nil {
 		ctx.logPanic(err)
+		ctx.crash(err)
 	}
 	ctx.mu.Lock()
 }
 
 // endError returns what Serve and Feed say of a session that ended with cause.
 func endError(cause error) error {
-	if errors.Is(cause, ErrFinished) {
+	if _, panicked := cause.(*panicError); !panicked && errors.Is(cause, ErrFinished) {
 		return nil
 	}
 	return cause

@@ -46,7 +46,10 @@ func TestResultAskedForAtAnyTime(t *testing.T) {
 			return protocol.StatusContinue
 		})
 		f.ctx.OnData(func(*context.ClientContext) protocol.Status { look("data"); return protocol.StatusContinue })
-		f.ctx.OnHeader(func(*context.ClientContext, string, string) protocol.Status { look("header"); return protocol.StatusContinue })
+		f.ctx.OnHeader(func(*context.ClientContext, string, string) protocol.Status {
+			look("header")
+			return protocol.StatusContinue
+		})
 		f.ctx.OnEndOfHeader(func(*context.ClientContext) protocol.Status { look("end-of-header"); return protocol.StatusContinue })
 		f.ctx.OnBody(func(*context.ClientContext, []byte) protocol.Status { look("body"); return protocol.StatusContinue })
 		f.ctx.OnEndOfMessage(func(ctx *context.ClientContext, _ []byte) protocol.Status {

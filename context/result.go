@@ -2,7 +2,6 @@ package context
 
 import (
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/milter-go/milter/protocol"
@@ -66,7 +65,7 @@ func (r *MessageResult) addRecipient(recipient string, status protocol.Status) {
 func (r *MessageResult) header(name string, index int) protocol.Header {
 	n := max(index, 1)
 	for _, h := range r.Headers {
-		if strings.EqualFold(h.Name, name) {
+		if h.Is(name) {
 			if n--; n == 0 {
 				return h
 			}

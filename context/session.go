@@ -208,6 +208,9 @@ func (ctx *ClientContext) look(c protocol.Command, e *arrival) {
 // forgetDecision is called when nothing can come any more of a message that was
 // decided.
 func (ctx *ClientContext) forgetDecision() {
+	if ctx.decision != nil {
+		ctx.macros.clearStale()
+	}
 	ctx.decision = nil
 	ctx.phase = min(ctx.phase, phaseHelo)
 }
@@ -394,7 +397,7 @@ func (ctx *ClientContext) handleDefineMacro(p protocol.Packet) {
 	if len(p.Payload) > 0 {
 		c := protocol.Command(p.Payload[0])
 		if ctx.decision != nil && c == protocol.CommandEnvelopeFrom {
-			ctx.decision, ctx.phase = nil, phaseHelo // a new message begins
+			ctx.forgetDecision() // a new message begins
 		}
 		if of := &commands[c]; of.hasMacros {
 			if of.macros >= stageEnvelopeFrom && ctx.option.Steps.Has(option.StepNoEnvelopeFrom) {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/binary"
 	"fmt"
+	"strings"
 
 	"github.com/milter-go/milter/option"
 )
@@ -176,6 +177,30 @@ func (Header) Command() Command { return CommandHeader }
 
 // Append appends the packet to dst.
 func (m Header) Append(dst []byte) []byte { return appendStrings(dst, CommandHeader, m.Name, m.Value) }
+
+// Is reports whether an MTA counts the field as one called name. Only ASCII letters
+// are folded (strcasecmp in the MTAs): Unicode has letters, such as the long s, with
+// which a sender could shift the count. White space before the colon is no part of
+// the name (RFC 5322 section 4.5).
+func (m Header) Is(name string) bool {
+	came := strings.TrimRight(m.Name, " \t")
+	if len(came) != len(name) {
+		return false
+	}
+	for i := range len(came) {
+		if lower(came[i]) != lower(name[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+func lower(c byte) byte {
+	if 'A' <= c && c <= 'Z' {
+		return c + 'a' - 'A'
+	}
+	return c
+}
 
 // Decode sets m to what payload says. Strings after the second are ignored, as
 // in libmilter.

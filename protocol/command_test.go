@@ -391,3 +391,23 @@ func TestConnectAddrTypes(t *testing.T) {
 		t.Errorf("127.1 gives %v, want an error", addr)
 	}
 }
+
+func TestHeaderIs(t *testing.T) {
+	for _, tt := range []struct {
+		came, name string
+		want       bool
+	}{
+		{"Subject", "subject", true},
+		{"SUBJECT", "Subject", true},
+		{"Subject \t", "Subject", true},
+		{"Subject", "Subject ", false},
+		{"Subject", "Subjec", false},
+		{"Authentication-Reſults", "Authentication-Results", false}, // a long s
+		{"X[", "X{", false},                                         // 32 apart, and no letters
+		{"", "", true},
+	} {
+		if got := (protocol.Header{Name: tt.came}).Is(tt.name); got != tt.want {
+			t.Errorf("%q is %q: %t, want %t", tt.came, tt.name, got, tt.want)
+		}
+	}
+}

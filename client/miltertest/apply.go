@@ -97,7 +97,7 @@ func (m *Mail) insertHeader(at int, name, value string) {
 func (m *Mail) changeHeader(c reply.ChangeHeader, steps option.Step) {
 	left := max(c.Index, 1)
 	for i, h := range m.Headers {
-		if !strings.EqualFold(h.Name, c.Name) {
+		if !h.Is(c.Name) {
 			continue
 		}
 		if left--; left > 0 {
