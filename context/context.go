@@ -87,8 +87,10 @@ type ClientContext struct {
 	cause error // why the session ends; nil while it lives
 	next  *ClientContext
 
-	armed, lastActivity, started time.Time // see serve.go
-	partialSince                 time.Time // when the packet that has begun to come in began
+	started      time.Time     // the other times are counted from it: one clock is read instead of two
+	armed        time.Duration // the read deadline
+	lastActivity time.Duration // when it became the MTA's turn
+	partialSince time.Duration // when the packet that has begun to come in began, or none
 
 	timeout          time.Duration
 	packetBufferSize int
@@ -116,6 +118,8 @@ func New(w io.Writer, config Config) *ClientContext {
 		status:           protocol.StatusNotChange,
 		timeout:          config.Timeout,
 		packetBufferSize: config.PacketBufferSize,
+		armed:            never,
+		partialSince:     none,
 	}
 	ctx.due.ctx = ctx
 	ctx.wake.L = &ctx.mu

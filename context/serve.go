@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"os"
 	"syscall"
@@ -35,7 +36,6 @@ func (ctx *ClientContext) Serve(conn net.Conn) error {
 	default:
 		ctx.running = true
 		ctx.started = time.Now()
-		ctx.lastActivity = ctx.started
 		ctx.writesToConn = ctx.w == io.Writer(conn)
 		ctx.conn.Store(sock)
 	}
@@ -81,20 +81,20 @@ func (r *reader) Wait(unsure bool) bool {
 	if ctx.hasWork() {
 		return false
 	}
-	now := time.Now()
+	now := ctx.now()
 	if ctx.heard {
 		ctx.heard = false
 		ctx.lastActivity = now
 	}
 	switch {
 	case ctx.in.Len() == 0 || ctx.held:
-		ctx.partialSince = time.Time{}
-	case ctx.partialSince.IsZero():
+		ctx.partialSince = none
+	case ctx.partialSince == none:
 		ctx.partialSince = now
 	}
 	at, _ := ctx.deadline()
-	if limit := now.Add(recheck); unsure && (at.IsZero() || limit.Before(at)) {
-		at = limit
+	if unsure {
+		at = min(at, now+recheck)
 	}
 	ctx.arm(at)
 	ctx.reading = true
@@ -161,64 +161,80 @@ var pastDeadline = time.Unix(1, 0)
 func (ctx *ClientContext) kick() {
 	ctx.wake.Signal()
 	if conn := ctx.conn.Load(); conn != nil && ctx.reading {
-		ctx.armed = pastDeadline
-		_ = conn.SetReadDeadline(ctx.armed)
+		ctx.armed = kickedAt
+		_ = conn.SetReadDeadline(pastDeadline)
 	}
 }
 
+// now returns the time since Serve was called.
+func (ctx *ClientContext) now() time.Duration { return time.Since(ctx.started) }
+
+const (
+	never    time.Duration = math.MaxInt64 // a time after all others
+	kickedAt time.Duration = -1            // stands for pastDeadline
+	none     time.Duration = -2            // no packet has begun
+)
+
 // deadline returns when the MTA will have been silent for too long, and for how
-// long that is; zero for no limit.
-func (ctx *ClientContext) deadline() (time.Time, time.Duration) {
+// long that is.
+func (ctx *ClientContext) deadline() (at, d time.Duration) {
 	if ctx.owed != 0 {
-		return time.Time{}, 0 // it is our turn
+		return never, 0 // it is our turn
 	}
-	var at time.Time
-	var d time.Duration
+	at = never
 	if ctx.timeout > 0 {
-		at, d = ctx.lastActivity.Add(ctx.timeout), ctx.timeout
+		at, d = after(ctx.lastActivity, ctx.timeout), ctx.timeout
 	}
-	if p := ctx.config.PacketTimeout; p > 0 {
+	if p := ctx.config.PacketTimeout; p > 0 && (ctx.partialSince != none || ctx.state == StateStart) {
 		since := ctx.partialSince
 		if ctx.state == StateStart {
-			since = ctx.started
+			since = 0
 		}
-		if since.IsZero() {
-			return at, d
-		}
-		if packet := since.Add(p); at.IsZero() || packet.Before(at) {
+		if packet := after(since, p); packet < at {
 			at, d = packet, p
 		}
 	}
 	return at, d
 }
 
-// arm makes sure that a read ends no later than at, if that is not zero. It may
-// end earlier: then deadlinePassed sees that it is not time yet. So there is
-// hardly ever a deadline to be set anew.
-func (ctx *ClientContext) arm(at time.Time) {
-	conn := ctx.conn.Load()
-	if conn == nil {
-		return
+// after returns t+d, or never when that is too large.
+func after(t, d time.Duration) time.Duration {
+	if d > never-t {
+		return never
 	}
-	kicked := ctx.armed.Equal(pastDeadline)
+	return t + d
+}
+
+// arm makes sure that a read ends no later than at. It may end earlier: then
+// deadlinePassed sees that it is not time yet. So there is hardly ever a deadline
+// to be set anew.
+func (ctx *ClientContext) arm(at time.Duration) {
+	kicked := ctx.armed == kickedAt
 	if kicked && ctx.reading {
 		return // not taken notice of yet
 	}
-	if kicked || !at.IsZero() && (ctx.armed.IsZero() || at.Before(ctx.armed)) {
-		ctx.armed = at
-		_ = conn.SetReadDeadline(at)
+	if conn := ctx.conn.Load(); conn != nil && (kicked || at < ctx.armed) {
+		ctx.setDeadline(conn, at)
 	}
+}
+
+func (ctx *ClientContext) setDeadline(conn *socket.Conn, at time.Duration) {
+	ctx.armed = at
+	var deadline time.Time
+	if at != never {
+		deadline = ctx.started.Add(at)
+	}
+	_ = conn.SetReadDeadline(deadline)
 }
 
 // deadlinePassed ends the session if the MTA was silent for too long.
 func (ctx *ClientContext) deadlinePassed() {
 	at, d := ctx.deadline()
-	if !at.IsZero() && !time.Now().Before(at) {
+	if ctx.now() >= at {
 		ctx.end(fmt.Errorf("%w: the MTA was silent for %v in state %v", ErrTimeout, d, ctx.state))
 		return
 	}
-	ctx.armed = at
-	_ = ctx.conn.Load().SetReadDeadline(at)
+	ctx.setDeadline(ctx.conn.Load(), at)
 }
 
 // active notes that a reply has been sent and it is the MTA's turn.
@@ -227,8 +243,8 @@ func (ctx *ClientContext) active() {
 	if !ctx.reading {
 		return // the next wait begins the MTA's time
 	}
-	ctx.lastActivity = time.Now()
-	if !ctx.partialSince.IsZero() {
+	ctx.lastActivity = ctx.now()
+	if ctx.partialSince != none {
 		ctx.partialSince = ctx.lastActivity // its time begins with the MTA's turn
 	}
 	at, _ := ctx.deadline()

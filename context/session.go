@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"net"
 	"strings"
-	"time"
 
 	"github.com/milter-go/milter/option"
 	"github.com/milter-go/milter/protocol"
@@ -99,7 +98,7 @@ func (ctx *ClientContext) step() bool {
 	case !ok:
 		return false
 	}
-	ctx.partialSince = time.Time{} // the time of the next one counts from its own first byte
+	ctx.partialSince = none // the time of the next one counts from its own first byte
 	switch {
 	case ctx.owed != 0 && !neverWaits(command):
 		ctx.held = true
