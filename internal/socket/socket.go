@@ -56,10 +56,14 @@ type Conn struct {
 	session Session
 	n       int // what the last read has brought
 	err     error
+	reading bool        // Received is called in the middle of a read
 	sure    bool        // somebody has to look before the next wait
 	spoke   atomic.Bool // written since the last read
 	heard   bool        // read at least once
 	ready   func(fd uintptr) bool
+
+	fd     uintptr // of an owned connection, while it is read
+	direct bool    // see Direct
 
 	out      []byte // what is being written
 	outErr   error
@@ -132,6 +136,7 @@ func (c *Conn) Serve(in *protocol.Buffer, session Session) {
 // long as we stay in here the runtime remembers that something has come, so that
 // there is no need to look before a wait.
 func (c *Conn) read(fd uintptr) (done bool) {
+	c.fd = fd
 	for {
 		if !c.sure {
 			c.sure = true
@@ -156,7 +161,7 @@ func (c *Conn) read(fd uintptr) (done bool) {
 				if !c.owned {
 					return true
 				}
-				next := c.session.Received(n, err)
+				next := c.received(n, err)
 				if next == Stop {
 					return true
 				}
@@ -169,10 +174,18 @@ func (c *Conn) read(fd uintptr) (done bool) {
 		if !c.owned {
 			return true
 		}
-		if c.session.Received(0, nil) == Stop {
+		if c.received(0, nil) == Stop {
 			return true
 		}
 	}
+}
+
+// received calls Received in the middle of a read.
+func (c *Conn) received(n int, err error) Next {
+	c.reading = true
+	next := c.session.Received(n, err)
+	c.reading = false
+	return next
 }
 
 // wait prepares a wait.
@@ -182,6 +195,12 @@ func (c *Conn) wait(fd uintptr, unsure bool) bool {
 	}
 	return c.session.Wait(unsure)
 }
+
+// Direct says that WriteAll is called in the middle of Received: the descriptor of
+// an owned connection cannot be closed then, so that it may be used without the
+// locks that package net needs. WriteAll and Direct are called with the session's
+// lock held. It must be off when Received returns.
+func (c *Conn) Direct(on bool) { c.direct = on && c.reading }
 
 // WriteAll writes p. A wait for the MTA to read ends after timeout, unless that is
 // zero.
@@ -193,6 +212,16 @@ func (c *Conn) WriteAll(p []byte, timeout time.Duration) error {
 		}
 		_, err := c.Conn.Write(p)
 		return err
+	}
+	if c.direct {
+		n, err := writeRaw(c.fd, p)
+		if n == len(p) {
+			return nil
+		}
+		if err != nil && err != syscall.EAGAIN {
+			return os.NewSyscallError("write", err)
+		}
+		p = p[n:]
 	}
 	c.out, c.outErr, c.timeout = p, nil, timeout
 	err := c.raw.Write(c.writable)
