@@ -33,6 +33,7 @@ type ClientContext struct {
 	conn        atomic.Pointer[socket.Conn] // while Serve runs
 
 	in    protocol.Buffer
+	batch batch
 	phase phase
 
 	mu   sync.Mutex // guards what follows; never held while a handler runs or while reading

@@ -80,7 +80,10 @@ func (m *record) note(c protocol.Command, text []byte) {
 	m.recipientDue = c == protocol.CommandEnvelopeRecipient
 	if m.result == nil {
 		m.recipientAt = len(m.came)
-		m.came = appendEntry(m.came, byte(c), unanswered, text)
+		n := uint32(len(text))
+		dst := block.Grow(m.came, entrySize+len(text))
+		dst = append(dst, byte(c), unanswered, byte(n>>24), byte(n>>16), byte(n>>8), byte(n))
+		m.came = append(dst, text...)
 		return
 	}
 	m.came1(c, unanswered, string(text))

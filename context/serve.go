@@ -98,6 +98,7 @@ func (r *reader) Wait(unsure bool) bool {
 	}
 	ctx.arm(at)
 	ctx.reading = true
+	ctx.batch = batch{}
 	if !ctx.holdsChunk() {
 		ctx.in.Release()
 	}
@@ -123,6 +124,7 @@ func (r *reader) Received(n int, err error) socket.Next {
 	switch {
 	case n > 0: // what came counts first; the error comes again
 		ctx.heard = true
+		ctx.batch = batch{}
 	case err == nil:
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		ctx.deadlinePassed()

@@ -87,6 +87,7 @@ func (ctx *ClientContext) step() bool {
 	}
 	if len(ctx.arrived) > 0 {
 		_, _ = ctx.in.Write(ctx.arrived) // never fails
+		ctx.batch = batch{}
 		ctx.arrived = ctx.arrived[:0]
 	}
 	p, ok, err := ctx.in.Peek()
@@ -217,6 +218,7 @@ func (ctx *ClientContext) forgetDecision() {
 // An arrival is what a command brings, checked, and still in the buffer: strings
 // are made of it only for a handler that takes them.
 type arrival struct {
+	size   int    // of the payload
 	text   []byte // the payload up to the last string that counts
 	first  int    // the length of the first string
 	option option.Option
@@ -226,7 +228,7 @@ type arrival struct {
 
 // decode checks a packet. What it says of a wrong one is package protocol's.
 func (e *arrival) decode(p protocol.Packet) error {
-	e.text = p.Payload
+	e.text, e.size = p.Payload, len(p.Payload)
 	ok := true
 	switch protocol.Command(p.Letter) {
 	case protocol.CommandHeader:
@@ -262,18 +264,30 @@ func (e *arrival) decode(p protocol.Packet) error {
 	return err
 }
 
-// string returns the one string of helo or unknown.
-func (e *arrival) string() string { return string(e.text[:e.first]) }
-
-// header returns the name and value of a header, which share their memory.
-func (e *arrival) header() (name, value string) {
-	text := string(e.text)
-	return text[:e.first], text[e.first+1 : len(text)-1]
+// A batch is what came with a command that handed out strings, made a string at
+// once: an MTA that awaits no replies sends many commands at a time.
+type batch struct {
+	text   string
+	unread int // bytes in the buffer where it begins
 }
 
-// envelope returns the path and parameters of MAIL or RCPT.
-func (e *arrival) envelope() (path string, parameters protocol.Parameters) {
-	return splitEnvelope(string(e.text), e.first)
+// maxBatch bounds what a string keeps in memory that a handler has put away.
+const maxBatch = 1 << 10
+
+// string returns the text of e as a string, which may share its memory with the
+// strings of the commands that came with it.
+func (ctx *ClientContext) string(e *arrival) string {
+	unread := ctx.in.Len() + e.size
+	from := ctx.batch.unread - unread
+	if to := from + len(e.text); from >= 0 && to <= len(ctx.batch.text) {
+		return ctx.batch.text[from:to]
+	}
+	if e.size == unread || len(e.text) >= maxBatch {
+		return string(e.text)
+	}
+	// Behind its payload the buffer goes on with the next packets.
+	ctx.batch = batch{string(e.text[:min(unread, maxBatch)]), unread}
+	return ctx.batch.text[:len(e.text)]
 }
 
 // splitEnvelope splits strings that end in NUL, of which the first has length n.
@@ -311,7 +325,8 @@ func (ctx *ClientContext) emit(c protocol.Command, e *arrival) (protocol.Status,
 		if len(h.header.handlers) == 0 {
 			break
 		}
-		name, value := e.header()
+		text := ctx.string(e)
+		name, value := text[:e.first], text[e.first+1:len(text)-1]
 		return dispatch(ctx, &h.header, func(h headerFunc) protocol.Status { return h(ctx, name, value) })
 	case protocol.CommandEndOfHeader:
 		return dispatch(ctx, &h.endOfHeader, func(h plainFunc) protocol.Status { return h(ctx) })
@@ -331,7 +346,7 @@ func dispatchString(ctx *ClientContext, h *event[stringFunc], e *arrival) (proto
 	if len(h.handlers) == 0 {
 		return protocol.StatusNotChange, nil
 	}
-	s := e.string()
+	s := ctx.string(e)[:e.first]
 	return dispatch(ctx, h, func(h stringFunc) protocol.Status { return h(ctx, s) })
 }
 
@@ -339,7 +354,7 @@ func dispatchEnvelope(ctx *ClientContext, h *event[envelopeFunc], e *arrival) (p
 	if len(h.handlers) == 0 {
 		return protocol.StatusNotChange, nil
 	}
-	path, parameters := e.envelope()
+	path, parameters := splitEnvelope(ctx.string(e), e.first)
 	return dispatch(ctx, h, func(h envelopeFunc) protocol.Status { return h(ctx, path, parameters) })
 }
 
