@@ -190,6 +190,32 @@ func TestSeveralSockets(t *testing.T) {
 	p.stop(t)
 }
 
+// One connection above the limit is told of a temporary failure, and the one that
+// is served goes on.
+func TestConnectionAboveLimit(t *testing.T) {
+	p := start(t, "--max-connections=1", "--refuse-at-limit")
+	first, second := p.dial(t), p.dial(t)
+	_, err := first.Negotiate()
+	must(t, err)
+	_, err = second.Negotiate()
+	must(t, err)
+	a, err := second.Connect("mx.example.net", nil)
+	must(t, err)
+	if a.Status != protocol.StatusTemporaryFailure {
+		t.Errorf("answer %v above the limit, want a temporary failure", a)
+	}
+	_, err = first.Send(sampleMail())
+	must(t, err)
+	must(t, first.Quit())
+	stdout, stderr := p.stop(t)
+	if n := strings.Count(stdout, "negotiate: "); n != 1 {
+		t.Errorf("%d sessions were told of, want 1:\n%s", n, stdout)
+	}
+	if want := `msg="at the limit of connections; new ones are refused" limit=1`; strings.Count(stderr, want) != 1 {
+		t.Errorf("stderr %q, want once %s", stderr, want)
+	}
+}
+
 func TestCannotListen(t *testing.T) {
 	l, err := net.Listen("tcp4", "127.0.0.1:0")
 	must(t, err)

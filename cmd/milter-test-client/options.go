@@ -29,6 +29,8 @@ type options struct {
 	unixSocketMode  os.FileMode
 	unixSocketGroup string
 	maxConnections  int
+	refuseAtLimit   bool
+	allowRemote     bool
 
 	config context.Config
 	grace  time.Duration
@@ -84,6 +86,10 @@ func (o *options) connectionOptions() []cli.Option {
 			Help: "group of a unix socket, by name or number"},
 		{Long: "max-connections", Arg: "N", Value: cli.Int(&o.maxConnections, 0, math.MaxInt),
 			Help: "serve at most N connections at once, let others wait; 0 means no limit"},
+		{Long: "refuse-at-limit", Value: cli.Bool(&o.refuseAtLimit),
+			Help: "tell those above --max-connections of a temporary failure instead"},
+		{Long: "allow-remote", Value: cli.Bool(&o.allowRemote),
+			Help: "do not warn of a SPEC that other machines may reach"},
 		{Long: "timeout", Arg: "TIME", Value: cli.Duration(&o.config.Timeout),
 			Help: "end a session whose MTA is silent for TIME; 0 means never"},
 		{Long: "packet-buffer-size", Arg: "BYTES", Value: cli.Int(&o.config.PacketBufferSize, 0, math.MaxInt),
@@ -188,6 +194,9 @@ func (o *options) parse(args []string) error {
 	if _, err := o.command.Parse(args); err != nil {
 		return err
 	}
+	if o.refuseAtLimit && o.maxConnections == 0 {
+		return cli.Usagef("--refuse-at-limit was given, but without --max-connections there is no limit")
+	}
 	for _, r := range slices.Concat(o.answers, o.delays) {
 		for _, list := range []struct {
 			option string
@@ -209,6 +218,8 @@ func (o *options) client(out *printer) (*client.Client, error) {
 	c.UnixSocketMode = o.unixSocketMode
 	c.UnixSocketGroup = o.unixSocketGroup
 	c.MaxConnections = o.maxConnections
+	c.RefuseAtLimit = o.refuseAtLimit
+	c.AllowRemote = o.allowRemote
 	for _, spec := range o.specs {
 		if err := c.AddConnectionSpec(spec); err != nil {
 			return nil, cli.Usagef("%s", plain(err))

@@ -19,6 +19,7 @@ func TestBadOptions(t *testing.T) {
 		{"no spec", []string{"-s"}, `option requires an argument -- 's'`},
 		{"mode", []string{"--unix-socket-mode=9"}, `invalid value "9" for '--unix-socket-mode': mode must be 0-7: "9": "9"`},
 		{"connections", []string{"--max-connections=many"}, `invalid value "many" for '--max-connections': not a whole number`},
+		{"no limit", []string{"--refuse-at-limit"}, `--refuse-at-limit was given, but without --max-connections there is no limit`},
 		{"timeout", []string{"--timeout=-5"}, `invalid value "-5" for '--timeout': must not be negative`},
 		{"version", []string{"--negotiate-version=7"}, `invalid value "7" for '--negotiate-version': must be from 2 to 6`},
 		{"event", []string{"--no-event=mail"}, `invalid value "mail" for '--no-event': unknown event "mail"`},
@@ -67,6 +68,29 @@ func TestBadOptions(t *testing.T) {
 			want := "milter-test-client: " + tt.want + "\nTry 'milter-test-client --help' for more information.\n"
 			if diff := cmp.Diff(want, stderr.String()); diff != "" || stdout.Len() > 0 {
 				t.Errorf("stdout %q, stderr (-want +got):\n%s", stdout.String(), diff)
+			}
+		})
+	}
+}
+
+// Whether the client warns is its own affair, and tested there; here nothing
+// listens where others may reach it.
+func TestAllowRemote(t *testing.T) {
+	for _, tt := range []struct {
+		name string
+		args []string
+		want bool
+	}{
+		{"default", nil, false},
+		{"allowed", []string{"--allow-remote"}, true},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			o := newOptions(func(string) string { return "" })
+			must(t, o.parse(append(tt.args, "-s", "inet:10025")))
+			c, err := o.client(&printer{})
+			must(t, err)
+			if c.AllowRemote != tt.want {
+				t.Errorf("AllowRemote is %t, want %t", c.AllowRemote, tt.want)
 			}
 		})
 	}
