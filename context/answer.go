@@ -128,13 +128,8 @@ func (ctx *ClientContext) respond(c protocol.Command, status protocol.Status) er
 
 // respondLocked pays debt number debt, or whichever is open for c when debt is 0.
 func (ctx *ClientContext) respondLocked(c protocol.Command, debt uint64, status protocol.Status) error {
-	switch {
-	case ctx.cause != nil:
-		return fmt.Errorf("%w: %v response %v", ErrFinished, c, status)
-	case ctx.owed != c || debt != 0 && ctx.debt != debt:
-		return fmt.Errorf("%w: %v response %v in state %v", ErrNoReplyDue, c, status, ctx.state)
-	case status == protocol.StatusProgress:
-		return fmt.Errorf("%w: %v as a late %v response", ErrInvalidStatus, status, c)
+	if ctx.cause != nil || ctx.owed != c || debt != 0 && ctx.debt != debt || status == protocol.StatusProgress {
+		return ctx.notDue(c, debt, status)
 	}
 	if c == protocol.CommandBody && status == protocol.StatusSkip {
 		status = ctx.skipLate()
@@ -144,6 +139,28 @@ func (ctx *ClientContext) respondLocked(c protocol.Command, debt uint64, status 
 		ctx.kick()
 	}
 	return err
+}
+
+// The errors are made in functions of their own: the goroutine of a late answer has
+// a small stack, which would have to grow for what they need.
+
+// notDue says why c cannot be answered now.
+func (ctx *ClientContext) notDue(c protocol.Command, debt uint64, status protocol.Status) error {
+	switch {
+	case ctx.cause != nil:
+		return fmt.Errorf("%w: %v response %v", ErrFinished, c, status)
+	case ctx.owed != c || debt != 0 && ctx.debt != debt:
+		return fmt.Errorf("%w: %v response %v in state %v", ErrNoReplyDue, c, status, ctx.state)
+	}
+	return fmt.Errorf("%w: %v as a late %v response", ErrInvalidStatus, status, c)
+}
+
+func notAllowed(c protocol.Command, status protocol.Status) error {
+	return fmt.Errorf("%w: %v at %v; answered with continue", ErrInvalidStatus, status, c)
+}
+
+func notSent(c protocol.Command, status protocol.Status) error {
+	return fmt.Errorf("%w: %v at %v could not be sent: the MTA awaits no reply", ErrInvalidStatus, status, c)
 }
 
 // handled answers with what the handlers of an event returned, unless somebody
@@ -212,25 +229,24 @@ func (ctx *ClientContext) pay(c protocol.Command, status protocol.Status) error 
 	}
 	var fault error
 	if !allowed(c, status) {
-		fault = fmt.Errorf("%w: %v at %v; answered with continue", ErrInvalidStatus, status, c)
+		fault = notAllowed(c, status)
 		status = protocol.StatusContinue
 	}
 	silent := ctx.option.Steps&commands[c].noReply != 0
-	a := decision{status, ctx.smtp, silent}
 	if !silent {
-		if err := ctx.writeAnswer(c, a); err != nil {
+		if err := ctx.writeAnswer(c, status, &ctx.smtp); err != nil {
 			return err
 		}
 	}
+	final := ctx.inMessage && ends(c, status)
+	if final && c != protocol.CommandEndOfMessage {
+		ctx.decision = &decision{status, ctx.smtp, silent}
+	}
 	ctx.settle(c, status)
-	if ctx.inMessage && ends(c, status) {
-		if c != protocol.CommandEndOfMessage {
-			final := a // a itself stays on the stack
-			ctx.decision = &final
-		}
+	if final {
 		ctx.later(ctx.endTransaction(commands[c].state, status))
 	} else if silent && !status.IsPass() && status != protocol.StatusNoReply && status != protocol.StatusSkip {
-		fault = fmt.Errorf("%w: %v at %v could not be sent: the MTA awaits no reply", ErrInvalidStatus, status, c)
+		fault = notSent(c, status)
 	}
 	if fault != nil {
 		ctx.reportSoon(fault)
@@ -243,7 +259,7 @@ func (ctx *ClientContext) pay(c protocol.Command, status protocol.Status) error 
 func (ctx *ClientContext) repeat(c protocol.Command, d *decision) {
 	ctx.macros.settle()
 	if ctx.option.Steps&commands[c].noReply == 0 {
-		_ = ctx.writeAnswer(c, *d)
+		_ = ctx.writeAnswer(c, d.status, &d.smtp)
 		ctx.active()
 	}
 	if c == protocol.CommandEndOfMessage {
@@ -314,21 +330,21 @@ func ends(c protocol.Command, status protocol.Status) bool {
 
 // writeAnswer sends the answer to c in one write: at end of message the changes
 // that wait and the quarantine, then the reply.
-func (ctx *ClientContext) writeAnswer(c protocol.Command, a decision) error {
+func (ctx *ClientContext) writeAnswer(c protocol.Command, status protocol.Status, smtp *reply.SMTP) error {
 	letter := protocol.ReplyContinue
-	switch a.status {
+	switch status {
 	case protocol.StatusAccept:
 		letter = protocol.ReplyAccept
 	case protocol.StatusDiscard:
 		letter = protocol.ReplyDiscard
 	case protocol.StatusReject:
 		letter = protocol.ReplyReject
-		if a.smtp.Code/100 == 5 {
+		if smtp.Code/100 == 5 {
 			letter = protocol.ReplyReplyCode
 		}
 	case protocol.StatusTemporaryFailure:
 		letter = protocol.ReplyTemporaryFailure
-		if a.smtp.Code/100 == 4 {
+		if smtp.Code/100 == 4 {
 			letter = protocol.ReplyReplyCode
 		}
 	case protocol.StatusSkip:
@@ -342,19 +358,26 @@ func (ctx *ClientContext) writeAnswer(c protocol.Command, a decision) error {
 		dst, m.out.buf = m.out.buf, nil
 	}
 	if letter == protocol.ReplyReplyCode {
-		dst = reply.ReplyCode{SMTP: a.smtp}.Append(dst)
+		dst = appendReplyCode(dst, smtp)
 	} else {
-		dst = reply.Bare(letter).Append(dst)
+		dst = append(dst, 0, 0, 0, 1, byte(letter))
 	}
 	err := ctx.write(dst)
 	block.Put(dst)
 	return err
 }
 
+func appendReplyCode(dst []byte, smtp *reply.SMTP) []byte {
+	return reply.ReplyCode{SMTP: *smtp}.Append(dst)
+}
+
 // write sends whole packets. The first error ends the session.
 func (ctx *ClientContext) write(packets []byte) error {
-	if ctx.wfail != nil {
+	switch {
+	case ctx.wfail != nil:
 		return ctx.wfail
+	case ctx.cause != nil: // the connection may be closed, its descriptor somebody else's
+		return ctx.cause
 	}
 	var err error
 	conn := ctx.conn.Load()
@@ -370,6 +393,10 @@ func (ctx *ClientContext) write(packets []byte) error {
 	if err == nil {
 		return nil
 	}
+	return ctx.writeFailed(err)
+}
+
+func (ctx *ClientContext) writeFailed(err error) error {
 	if isHangUp(err) {
 		err = fmt.Errorf("%w: the MTA hung up: %w", ErrFinished, err)
 	} else {

@@ -4,6 +4,7 @@ import (
 	stdcontext "context"
 	"errors"
 	"fmt"
+	"runtime/debug"
 	"time"
 
 	"github.com/milter-go/milter/protocol"
@@ -117,27 +118,33 @@ func (l *Late) Respond(status protocol.Status) error {
 
 // run answers the event with what f returns.
 func (l *Late) run(f func(stdcontext.Context) protocol.Status) {
-	var status protocol.Status
-	returned := false
-	answer := func() (err error) {
-		defer recoverTo(&err)
-		status = f(l)
-		returned = true
-		return nil
-	}
-	defer func() {
-		if !returned { // f has called runtime.Goexit
-			l.panicked(fmt.Errorf("%w: the goroutine of Later exited", ErrPanic))
-		}
-	}()
-	if err := answer(); err != nil {
-		returned = true
-		l.panicked(err)
+	status, ok := l.call(f)
+	if !ok {
 		return
 	}
-	if err := l.Respond(status); errors.Is(err, ErrInvalidStatus) && status == protocol.StatusProgress {
+	l.ctx.mu.Lock()
+	err := l.ctx.respondLocked(l.command, l.debt, status)
+	l.ctx.mu.Unlock()
+	if status == protocol.StatusProgress && errors.Is(err, ErrInvalidStatus) {
 		_ = l.Respond(l.Check(err))
 	}
+	l.ctx.drive()
+}
+
+// call returns what f returns; ok is false if it did not, and the event was
+// answered otherwise.
+func (l *Late) call(f func(stdcontext.Context) protocol.Status) (status protocol.Status, ok bool) {
+	defer func() {
+		if ok {
+			return
+		}
+		err := fmt.Errorf("%w: the goroutine of Later exited", ErrPanic) // by runtime.Goexit
+		if v := recover(); v != nil {
+			err = &panicError{v, debug.Stack()}
+		}
+		l.panicked(err)
+	}()
+	return f(l), true
 }
 
 func (l *Late) panicked(err error) {

@@ -118,8 +118,6 @@ func (ctx *ClientContext) hasWork() bool {
 func (r *reader) Received(n int, err error) socket.Next {
 	ctx := (*ClientContext)(r)
 	ctx.mu.Lock()
-	conn := ctx.conn.Load()
-	conn.Direct(true)
 	ctx.reading = false
 	switch {
 	case n > 0: // what came counts first; the error comes again
@@ -142,7 +140,6 @@ func (r *reader) Received(n int, err error) socket.Next {
 	case ctx.owed != 0:
 		next = socket.Await
 	}
-	conn.Direct(false)
 	ctx.mu.Unlock()
 	return next
 }

@@ -52,18 +52,17 @@ type Conn struct {
 	raw   syscall.RawConn // nil: not a plain socket
 	owned bool
 
+	fd     uintptr // if direct
+	direct bool    // replies are written to fd
+
 	in      *protocol.Buffer
 	session Session
 	n       int // what the last read has brought
 	err     error
-	reading bool        // Received is called in the middle of a read
 	sure    bool        // somebody has to look before the next wait
 	spoke   atomic.Bool // written since the last read
 	heard   bool        // read at least once
 	ready   func(fd uintptr) bool
-
-	fd     uintptr // of an owned connection, while it is read
-	direct bool    // see Direct
 
 	out      []byte // what is being written
 	outErr   error
@@ -72,12 +71,18 @@ type Conn struct {
 	writable func(fd uintptr) bool
 }
 
-// Own is [Of] for a connection that nobody but the session knows. The session's
-// handlers run in the middle of a read then, which makes Close wait for them; so
-// a handler that could close it would wait for itself.
+// Own is [Of] for a connection that nobody knows but the session and who owns that,
+// and that is closed only when the session has ended and writes no more.
+//
+// So its descriptor may be used without the locks of package net. And the session's
+// handlers run in the middle of a read, which makes Close wait for them: a handler
+// that closed it would wait for itself.
 func Own(conn net.Conn) *Conn {
 	c := Of(conn)
 	c.owned = true
+	if c.raw != nil {
+		c.direct = c.raw.Control(func(fd uintptr) { c.fd = fd }) == nil
+	}
 	return c
 }
 
@@ -136,7 +141,6 @@ func (c *Conn) Serve(in *protocol.Buffer, session Session) {
 // long as we stay in here the runtime remembers that something has come, so that
 // there is no need to look before a wait.
 func (c *Conn) read(fd uintptr) (done bool) {
-	c.fd = fd
 	for {
 		if !c.sure {
 			c.sure = true
@@ -161,7 +165,7 @@ func (c *Conn) read(fd uintptr) (done bool) {
 				if !c.owned {
 					return true
 				}
-				next := c.received(n, err)
+				next := c.session.Received(n, err)
 				if next == Stop {
 					return true
 				}
@@ -174,18 +178,10 @@ func (c *Conn) read(fd uintptr) (done bool) {
 		if !c.owned {
 			return true
 		}
-		if c.received(0, nil) == Stop {
+		if c.session.Received(0, nil) == Stop {
 			return true
 		}
 	}
-}
-
-// received calls Received in the middle of a read.
-func (c *Conn) received(n int, err error) Next {
-	c.reading = true
-	next := c.session.Received(n, err)
-	c.reading = false
-	return next
 }
 
 // wait prepares a wait.
@@ -196,14 +192,8 @@ func (c *Conn) wait(fd uintptr, unsure bool) bool {
 	return c.session.Wait(unsure)
 }
 
-// Direct says that WriteAll is called in the middle of Received: the descriptor of
-// an owned connection cannot be closed then, so that it may be used without the
-// locks that package net needs. WriteAll and Direct are called with the session's
-// lock held. It must be off when Received returns.
-func (c *Conn) Direct(on bool) { c.direct = on && c.reading }
-
 // WriteAll writes p. A wait for the MTA to read ends after timeout, unless that is
-// zero.
+// zero. It is not called twice at a time.
 func (c *Conn) WriteAll(p []byte, timeout time.Duration) error {
 	c.spoke.Store(true)
 	if c.raw == nil {
@@ -223,6 +213,10 @@ func (c *Conn) WriteAll(p []byte, timeout time.Duration) error {
 		}
 		p = p[n:]
 	}
+	return c.writeWaiting(p, timeout)
+}
+
+func (c *Conn) writeWaiting(p []byte, timeout time.Duration) error {
 	c.out, c.outErr, c.timeout = p, nil, timeout
 	err := c.raw.Write(c.writable)
 	c.out = nil
