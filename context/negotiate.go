@@ -98,17 +98,26 @@ func (ctx *ClientContext) negotiate(offer option.Option) {
 	ctx.owe(protocol.CommandNegotiate)
 	debt := ctx.debt
 
-	// The handlers work on copies: a late answer may come while they run.
-	proposal, macros := offer, option.MacroRequests{}
-	status, err := dispatch(ctx, &ctx.handlers.negotiate, func(h negotiateFunc) protocol.Status { return h(ctx, &proposal, &macros) })
-	if err != nil {
-		ctx.payForPanic(protocol.CommandNegotiate, debt, err)
-		return
-	}
-	if ctx.negotiation == n {
-		n.proposal, n.macros = proposal, macros
+	status := protocol.StatusNotChange
+	if len(ctx.handlers.negotiate.handlers) > 0 {
+		var err error
+		if status, err = ctx.emitNegotiate(n); err != nil {
+			ctx.payForPanic(protocol.CommandNegotiate, debt, err)
+			return
+		}
 	}
 	ctx.handled(protocol.CommandNegotiate, debt, status)
+}
+
+// emitNegotiate runs the handlers. They work on copies: a late answer may come
+// while they run.
+func (ctx *ClientContext) emitNegotiate(n *negotiation) (protocol.Status, error) {
+	proposal, macros := n.proposal, option.MacroRequests{}
+	status, err := dispatch(ctx, &ctx.handlers.negotiate, func(h negotiateFunc) protocol.Status { return h(ctx, &proposal, &macros) })
+	if ctx.negotiation == n && err == nil {
+		n.proposal, n.macros = proposal, macros
+	}
+	return status, err
 }
 
 // payNegotiation answers the MTA's offer.
@@ -132,17 +141,7 @@ func (ctx *ClientContext) payNegotiation(status protocol.Status) error {
 	case protocol.StatusDefault, protocol.StatusNotChange, protocol.StatusAllOptions:
 		o = ctx.defaultOption(n.offer)
 	}
-	message := reply.Negotiate{Option: o}
-	if n.offer.Actions.Has(option.ActionSetSymbolList) {
-		message.Macros.Merge(&n.macros)
-		_, eom := message.Macros.Get(option.MacroStageEndOfMessage)
-		if _, eoh := message.Macros.Get(option.MacroStageEndOfHeader); eom && !eoh {
-			// Sendmail 8.17.1 honours the list for end-of-message only if there is
-			// one for end-of-header (milter.c tests the wrong index).
-			_ = message.Macros.Set(option.MacroStageEndOfHeader)
-		}
-	}
-	if err := ctx.write(message.Append(nil)); err != nil {
+	if err := ctx.write(n.answer(o)); err != nil {
 		return err
 	}
 	ctx.option, ctx.negotiation = o, nil
@@ -155,6 +154,21 @@ func (ctx *ClientContext) payNegotiation(status protocol.Status) error {
 	}
 	ctx.endIfDrained()
 	return fault
+}
+
+// answer returns the packet that answers with o.
+func (n *negotiation) answer(o option.Option) []byte {
+	message := reply.Negotiate{Option: o}
+	if n.offer.Actions.Has(option.ActionSetSymbolList) {
+		message.Macros.Merge(&n.macros)
+		_, eom := message.Macros.Get(option.MacroStageEndOfMessage)
+		if _, eoh := message.Macros.Get(option.MacroStageEndOfHeader); eom && !eoh {
+			// Sendmail 8.17.1 honours the list for end-of-message only if there is
+			// one for end-of-header (milter.c tests the wrong index).
+			_ = message.Macros.Set(option.MacroStageEndOfHeader)
+		}
+	}
+	return message.Append(nil)
 }
 
 // refuse ends the session at its negotiation.
