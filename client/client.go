@@ -155,8 +155,8 @@ func (c *Client) OnListenStarted(handler func(addr net.Addr)) {
 // that could not be accepted, a panic in another of its handlers, a unix socket
 // that could not be removed. What may come again and again is reported at most
 // once a second: a fault of accept (for each listener), and a panic in the
-// OnConnectionEstablished handlers. The errors of sessions go to their own OnError
-// handlers.
+// OnConnectionEstablished and OnListenStarted handlers. The errors of sessions go to
+// their own OnError handlers.
 //
 // Without a handler errors are logged. The handler may be called from several
 // goroutines at once.

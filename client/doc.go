@@ -19,7 +19,8 @@
 //
 // # Concurrency and order
 //
-// Each connection has a goroutine of its own. It calls the handlers given to
+// Each connection has a goroutine of its own, which may be another one after a
+// pause between two mails. It calls the handlers given to
 // OnConnectionEstablished, in the order they were registered, and then delivers
 // the events of that session one after the other; see package context. Sessions
 // run in parallel, so what handlers share must be safe for that. All methods of

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"path/filepath"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -263,5 +265,25 @@ func TestEndInHandler(t *testing.T) {
 				})
 			})
 		}
+	}
+}
+
+func boomEstablished() { panic("oops") }
+
+// TestEstablishedPanicCrash: with PanicCrash the process ends with what the handler
+// panicked with, and where.
+func TestEstablishedPanicCrash(t *testing.T) {
+	c := client.New()
+	c.PanicCrash = true
+	c.Logger = slog.New(slog.DiscardHandler)
+	c.OnConnectionEstablished(func(*context.ClientContext) { boomEstablished() })
+	ours, _ := net.Pipe()
+	value := func() (v any) {
+		defer func() { v = recover() }()
+		_ = c.ServeConn(ours)
+		return nil
+	}()
+	if text := fmt.Sprint(value); !strings.Contains(text, "oops") || !strings.Contains(text, "boomEstablished") {
+		t.Errorf("panic %v, want oops and its stack", value)
 	}
 }

@@ -24,7 +24,39 @@ func TestMain(m *testing.M) {
 	if spec := os.Getenv("CLIENT_TEST_MILTER"); spec != "" {
 		os.Exit(playMilter(spec))
 	}
+	if os.Getenv("CLIENT_TEST_PIPE") != "" {
+		os.Exit(playPipe())
+	}
 	os.Exit(m.Run())
+}
+
+// playPipe prints until nobody reads it, and says so by its status.
+func playPipe() int {
+	c := client.New()
+	defer c.ShutdownOnSignal()()
+	for {
+		if _, err := os.Stdout.WriteString("a line\n"); err != nil {
+			return 42
+		}
+	}
+}
+
+// TestClosedPipe: a milter whose log nobody reads any more lives on.
+func TestClosedPipe(t *testing.T) {
+	cmd := exec.Command(os.Args[0])
+	cmd.Env = append(os.Environ(), "CLIENT_TEST_PIPE=1")
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	out.Close()
+	_ = cmd.Wait()
+	if got := cmd.ProcessState.ExitCode(); got != 42 {
+		t.Errorf("exit status %d, want 42: %v", got, cmd.ProcessState)
+	}
 }
 
 // playMilter serves at spec with 40 descriptors. For each line of its input it

@@ -149,10 +149,11 @@ func (c *Client) establish(s *session) error {
 	if err == nil {
 		return nil
 	}
+	stack := err.(*panicError).stack
 	err = fmt.Errorf("client: OnConnectionEstablished: %w", err)
 	c.reportTo(ctx.Logger(), err)
 	if c.PanicCrash {
-		panic(err)
+		panic(fmt.Sprintf("%v\n\n%s", err, stack))
 	}
 	abandon(ctx, s.conn)
 	return err

@@ -70,7 +70,8 @@ type Config struct {
 	// PanicCrash lets a handler's panic end the process, for programs that a
 	// supervisor starts anew: after the log line and the answer of PanicStatus the
 	// session panics with the handler's panic and its stack. Without it only the
-	// session ends. Default: false.
+	// session ends. It counts for all handlers of sessions, functions given to Later,
+	// and the client's OnConnectionEstablished. Default: false.
 	PanicCrash bool
 	// Logger takes what nobody handles: panics always, errors when there is no
 	// OnError handler. Nil stands for slog.Default().

@@ -11,8 +11,8 @@
 //
 // # Order
 //
-// The events of one session come strictly one after the other, from one
-// goroutine; sessions run in parallel. The next event waits until the last one
+// The events of one session come strictly one after the other, from one goroutine
+// at a time; sessions run in parallel. The next event waits until the last one
 // has been answered. What ends a message or the session does not wait: an abort,
 // a quit or a hang-up makes the reply that is due void. A hang-up is noticed while
 // a late reply is due, not while a handler runs.
