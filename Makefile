@@ -6,7 +6,7 @@ COMPARE   ?=
 MESSAGES  ?= 1000000
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
-.PHONY: all build demo test lint fuzz bench bench-compare bench-gate check cover torture soak interop record clean
+.PHONY: all build demo test lint vuln fuzz bench bench-compare bench-gate check cover torture soak interop record clean
 
 all: build
 
@@ -32,6 +32,11 @@ lint:
 	GOOS=freebsd $(GO) vet ./...
 	GOOS=windows $(GO) build ./...
 	GOARCH=386 $(GO) vet ./...
+	cd bench && $(GO) vet ./...
+
+## vuln: known vulnerabilities in what we use; asks the Go vulnerability database
+vuln:
+	$(GO) run golang.org/x/vuln/cmd/govulncheck@v1.1.4 ./...
 
 ## fuzz: each fuzz target for FUZZTIME, a time (10s) or a count (30000x)
 fuzz:
@@ -53,6 +58,7 @@ bench-compare:
 
 ## bench-gate: the tests of bench, and the short part of the comparison with bounds
 bench-gate:
+	$(GO) test -run 'Alloc|Memory' ./...
 	cd bench && $(GO) vet ./...
 	cd bench && $(GO) test ./...
 	cd bench && $(GO) run ./gate
