@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/milter-go/milter/client"
@@ -138,11 +139,15 @@ func (c *proxied) pass(toMilter bool, from, to net.Conn) {
 		c.mu.Lock()
 		c.packets = append(c.packets, packet)
 		c.mu.Unlock()
+		last := toMilter && p.Letter == c.last
+		if last {
+			cork(to)
+		}
 		if _, err := to.Write(packet.wire()); err != nil {
 			c.fail(err)
 			return
 		}
-		if toMilter && p.Letter == c.last {
+		if last {
 			return
 		}
 	}
@@ -156,8 +161,17 @@ func (c *proxied) fail(err error) {
 	}
 }
 
-// endAfter ends the MTA's stream to the milter, in the connections from now on, at
-// once after a command. The way back stays open until the milter closes it.
+// cork lets what is written to a TCP connection leave when that is closed: the last
+// bytes and the end are in one segment, and come at the same moment.
+func cork(conn net.Conn) {
+	const tcpCork = 3 // of Linux, tcp(7)
+	if raw, err := conn.(*net.TCPConn).SyscallConn(); err == nil {
+		_ = raw.Control(func(fd uintptr) { _ = syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, tcpCork, 1) })
+	}
+}
+
+// endAfter ends the MTA's stream to the milter, in the connections from now on,
+// together with a command. The way back stays open until the milter closes it.
 func (p *proxy) endAfter(c protocol.Command) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
