@@ -3,8 +3,10 @@
 package interop_test
 
 import (
+	"net"
 	"testing"
 
+	"github.com/milter-go/milter/client"
 	"github.com/milter-go/milter/context"
 	"github.com/milter-go/milter/protocol"
 )
@@ -29,6 +31,9 @@ func testFailures(t *testing.T, ports map[string]*port) {
 			p.milter.start(t)
 			failures.check(t, "not there when the client connects, "+setting, p.mta.name(), got)
 			testSmoke(t, p)
+		})
+		p.judge.run(t, setting+", full", func(t *testing.T) {
+			failures.check(t, "no place for another session, "+setting, p.mta.name(), testRefused(t, p))
 		})
 		for _, event := range events {
 			p.judge.run(t, setting+", "+event, func(t *testing.T) {
@@ -58,4 +63,36 @@ func testFailures(t *testing.T, ports map[string]*port) {
 			testSmoke(t, p)
 		})
 	}
+}
+
+// testRefused lets the milter refuse a session because it has no place for it: the
+// client is to come again, whatever the MTA was told to do when a milter fails. It
+// returns what twoMails does.
+func testRefused(t *testing.T, p *port) string {
+	t.Helper()
+	p.milter.with(t, func(c *client.Client) { c.MaxConnections, c.RefuseAtLimit = 1, true })
+	r := p.milter.use(t, nil)
+	addr := p.milter.client.Addrs()[0]
+	hold, err := net.Dial(addr.Network(), addr.String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer hold.Close()
+	full := func() bool { return p.milter.client.NumberOfProcessingSessions() == 1 }
+	eventually(t, "the only place is taken", full)
+
+	c := p.dial(t)
+	c.hello()
+	c.must("MAIL FROM:<from@client.test>", "451")
+	c.command("QUIT")
+	c.conn.Close()
+	got := playTwoMails(t, p)
+	if !full() {
+		t.Error("the place is free before its time")
+	}
+	r.saw(t, "nothing")
+	hold.Close()
+	p.milter.idle(t)
+	testSmoke(t, p) // the place is free
+	return "nothing" + got
 }

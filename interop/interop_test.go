@@ -17,6 +17,12 @@ func TestPostfix(t *testing.T) {
 		"hostile":     {},
 		"unix":        {spec: "unix"},
 		"local":       {}, // also for mail from the sendmail command
+		"proxied":     {spec: "unix"},
+		"forged":      {},
+		"chain":       {next: "chained"},
+		"chained":     {},
+		"idle":        {},
+		"cost":        {spec: "unix"},
 		"slow":        {settings: []string{"milter_command_timeout=3", "milter_content_timeout=3"}},
 		"version2":    {settings: []string{"milter_protocol=2"}},
 		"version3":    {settings: []string{"milter_protocol=3"}},
@@ -42,6 +48,12 @@ func TestSendmail(t *testing.T) {
 		"hostile":     {spec: "unix", settings: []string{"F=T", patient}},
 		"inet":        {settings: []string{"F=T", patient}},
 		"local":       {spec: "unix", settings: []string{"F=T", patient}}, // also for sendmail -bs
+		"proxied":     {spec: "unix", settings: []string{"F=T", patient}},
+		"forged":      {spec: "unix", settings: []string{"F=T", patient}},
+		"chain":       {spec: "unix", settings: []string{"F=T", patient}, next: "chained"},
+		"chained":     {spec: "unix", settings: []string{"F=T", patient}},
+		"idle":        {settings: []string{"F=T", patient}},
+		"cost":        {spec: "unix", settings: []string{"F=T", patient}},
 		"slow":        {spec: "unix", settings: []string{"F=T", "T=S:3s;R:3s;E:9s"}},
 		"none":        {spec: "unix", settings: []string{patient}},
 		"R":           {spec: "unix", settings: []string{"F=R", patient}},
@@ -90,6 +102,15 @@ func suite(t *testing.T, j *judge, m mta, ports map[string]*port) {
 			}
 		}
 	})
+	group("proxied", func(t *testing.T) {
+		testRoundTrips(t, ports["proxied"])
+		testEnough(t, ports["proxied"])
+		testHalfClose(t, ports["proxied"])
+	})
+	group("forged", func(t *testing.T) { testForged(t, ports["forged"]) })
+	group("chain", func(t *testing.T) { testForgedChain(t, ports["chain"], ports["chained"]) })
+	group("idle", func(t *testing.T) { testIdle(t, ports["idle"]) })
+	group("cost", func(t *testing.T) { j.run(t, "cost", func(t *testing.T) { testCost(t, ports["cost"]) }) })
 	group("hostile", func(t *testing.T) { testHostile(t, ports["hostile"]) })
 	group("failures", func(t *testing.T) { testFailures(t, ports) })
 }

@@ -17,6 +17,8 @@ var (
 	seed   = flag.Uint64("seed", 1, "seed of the hostile strings; 0 takes a new one")
 	update = flag.Bool("update", false, "write what was seen into testdata instead of comparing")
 	keep   = flag.Bool("keep", false, "keep the folders of the MTAs, with their logs")
+	mails  = flag.Int("mails", 20, "number of mails in a session whose cost for the milter is measured")
+	rounds = flag.Int("rounds", 1, "number of times that this is done")
 )
 
 // deadline is how long anything may take that should happen at once: the machine
@@ -70,6 +72,9 @@ func (j *judge) run(t *testing.T, name string, f func(t *testing.T)) {
 }
 
 func TestMain(m *testing.M) {
+	if name := os.Getenv(costMilter); name != "" {
+		os.Exit(serveCostMilter(name))
+	}
 	flag.Parse()
 	if *seed == 0 {
 		*seed = uint64(time.Now().UnixNano())

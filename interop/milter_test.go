@@ -265,6 +265,23 @@ func (r *record) all(ctx *context.ClientContext) {
 	ctx.OnEndOfMessage(func(*context.ClientContext, []byte) protocol.Status { return see("E") })
 }
 
+// watch is all with handlers that only look, but at the end of a message.
+func (r *record) watch(ctx *context.ClientContext) {
+	ctx.WatchConnect(func(*context.ClientContext, string, net.Addr) { r.add("C") })
+	ctx.WatchHelo(func(*context.ClientContext, string) { r.add("H") })
+	ctx.WatchUnknown(func(*context.ClientContext, string) { r.add("U") })
+	ctx.WatchEnvelopeFrom(func(*context.ClientContext, string, protocol.Parameters) { r.add("M") })
+	ctx.WatchEnvelopeRecipient(func(*context.ClientContext, string, protocol.Parameters) { r.add("R") })
+	ctx.WatchData(func(*context.ClientContext) { r.add("T") })
+	ctx.WatchHeader(func(*context.ClientContext, string, string) { r.add("L") })
+	ctx.WatchEndOfHeader(func(*context.ClientContext) { r.add("N") })
+	ctx.WatchBody(func(*context.ClientContext, []byte) { r.add("B") })
+	ctx.OnEndOfMessage(func(*context.ClientContext, []byte) protocol.Status {
+		r.add("E")
+		return protocol.StatusNotChange
+	})
+}
+
 // events are those whose handlers return a status, in the order of a session.
 var events = []string{"connect", "helo", "unknown", "envelope-from", "envelope-recipient", "data", "header", "end-of-header", "body", "end-of-message"}
 

@@ -41,6 +41,7 @@ type port struct {
 	spec     string // where the milter listens; default: the loopback, any port
 	milter   *milter
 	settings []string // main.cf settings for Postfix, equates of the filter for Sendmail
+	next     string   // title of the port whose milter is asked after this one's; "" for none
 	number   int
 
 	mta   mta

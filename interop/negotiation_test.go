@@ -4,7 +4,6 @@ package interop_test
 
 import (
 	"fmt"
-	"net"
 	"slices"
 	"strings"
 	"testing"
@@ -76,17 +75,8 @@ func playOne(t *testing.T, p *port, want string) {
 func testNoReplies(t *testing.T, p *port) {
 	w := p.milter.wired(t, nil)
 	r := p.milter.only(t, func(ctx *context.ClientContext, r *record) {
-		ctx.WatchConnect(func(*context.ClientContext, string, net.Addr) { r.add("C") })
-		ctx.WatchHelo(func(*context.ClientContext, string) { r.add("H") })
-		ctx.WatchUnknown(func(*context.ClientContext, string) { r.add("U") })
-		ctx.WatchEnvelopeFrom(func(*context.ClientContext, string, protocol.Parameters) { r.add("M") })
-		ctx.WatchEnvelopeRecipient(func(*context.ClientContext, string, protocol.Parameters) { r.add("R") })
-		ctx.WatchData(func(*context.ClientContext) { r.add("T") })
-		ctx.WatchHeader(func(*context.ClientContext, string, string) { r.add("L") })
-		ctx.WatchEndOfHeader(func(*context.ClientContext) { r.add("N") })
-		ctx.WatchBody(func(*context.ClientContext, []byte) { r.add("B") })
+		r.watch(ctx)
 		ctx.OnEndOfMessage(func(ctx *context.ClientContext, _ []byte) protocol.Status {
-			r.add("E")
 			if err := ctx.AddHeader("X-Seen", "yes"); err != nil {
 				r.fault(err)
 			}

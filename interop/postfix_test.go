@@ -102,16 +102,21 @@ func (p *postfix) start(t *testing.T, dir string, out *sink, ports []*port) {
 
 	main := fmt.Sprintf(mainCf, dir, out.port())
 	master := masterCf
+	milters := make(map[string]string) // by the title of their port
 	for _, port := range ports {
-		milter := "inet:%s:%s"
-		path, host, number := port.endpoint(t)
-		if path != "" {
-			milter = "unix:" + path
+		if path, host, number := port.endpoint(t); path != "" {
+			milters[port.title] = "unix:" + path
 		} else {
-			milter = fmt.Sprintf(milter, host, number)
+			milters[port.title] = fmt.Sprintf("inet:%s:%s", host, number)
 		}
+	}
+	for _, port := range ports {
+		milter := milters[port.title]
 		if port.title == "local" {
 			main += "non_smtpd_milters = " + milter + "\n"
+		}
+		if port.next != "" {
+			milter += "," + milters[port.next]
 		}
 		master += fmt.Sprintf("127.0.0.1:%d inet n - n - - smtpd\n  -o smtpd_milters=%s\n", port.number, milter)
 		for _, setting := range port.settings {

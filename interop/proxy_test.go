@@ -6,7 +6,9 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"sync"
+	"syscall"
 	"testing"
 
 	"github.com/milter-go/milter/client"
@@ -21,6 +23,7 @@ type proxy struct {
 
 	mu          sync.Mutex
 	target      string // spec of the milter
+	last        byte   // letter of the last command that the milter gets; 0 for all
 	connections []*proxied
 	open        int
 }
@@ -30,6 +33,32 @@ type proxied struct {
 	mu      sync.Mutex
 	packets []flowPacket
 	fault   error
+
+	last byte
+}
+
+// proxied puts a proxy in the place of p's milter, until the end of the case, and
+// returns it with a port whose milter is a new one behind it: what that one says is
+// seen, and its connections are plain sockets, as a milter's are. (A wire wraps
+// them, and the library does not serve a wrapped one in the same way.) The place
+// must be a unix socket.
+func (p *port) proxied(t *testing.T) (*port, *proxy) {
+	t.Helper()
+	p.milter.idle(t)
+	p.milter.kill()
+	t.Cleanup(func() { p.milter.start(t) })
+	spec, err := client.ParseSpec(p.milter.spec)
+	if err != nil {
+		t.Fatal(err)
+	}
+	between := newProxy(t, spec.Network, spec.Address)
+	if err := os.Chmod(spec.Address, 0o666); err != nil {
+		t.Fatal(err)
+	}
+	behind := *p
+	behind.milter = newMilter(t, "inet:0@127.0.0.1")
+	between.use(behind.milter.spec)
+	return &behind, between
 }
 
 // newProxy starts a proxy at network and address, see net.Listen.
@@ -48,8 +77,8 @@ func newProxy(t *testing.T, network, address string) *proxy {
 			if err != nil {
 				return
 			}
-			c := new(proxied)
 			p.mu.Lock()
+			c := &proxied{last: p.last}
 			p.connections = append(p.connections, c)
 			p.open++
 			target := p.target
@@ -110,8 +139,15 @@ func (c *proxied) pass(toMilter bool, from, to net.Conn) {
 		c.mu.Lock()
 		c.packets = append(c.packets, packet)
 		c.mu.Unlock()
+		last := toMilter && p.Letter == c.last
+		if last {
+			cork(to)
+		}
 		if _, err := to.Write(packet.wire()); err != nil {
 			c.fail(err)
+			return
+		}
+		if last {
 			return
 		}
 	}
@@ -123,6 +159,23 @@ func (c *proxied) fail(err error) {
 	if c.fault == nil {
 		c.fault = err
 	}
+}
+
+// cork lets what is written to a TCP connection leave when that is closed: the last
+// bytes and the end are in one segment, and come at the same moment.
+func cork(conn net.Conn) {
+	const tcpCork = 3 // of Linux, tcp(7)
+	if raw, err := conn.(*net.TCPConn).SyscallConn(); err == nil {
+		_ = raw.Control(func(fd uintptr) { _ = syscall.SetsockoptInt(int(fd), syscall.IPPROTO_TCP, tcpCork, 1) })
+	}
+}
+
+// endAfter ends the MTA's stream to the milter, in the connections from now on,
+// together with a command. The way back stays open until the milter closes it.
+func (p *proxy) endAfter(c protocol.Command) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.last = byte(c)
 }
 
 // use sends the connections from now on to the milter at spec, and forgets those

@@ -102,7 +102,11 @@ func (s *sendmail) start(t *testing.T, dir string, out *sink, ports []*port) {
 			equates += ", " + setting
 		}
 		mc += fmt.Sprintf("MAIL_FILTER(`%s', `%s')dnl\n", port.title, equates)
-		mc += fmt.Sprintf("DAEMON_OPTIONS(`Name=%s, Addr=127.0.0.1, Port=%d, Family=inet, InputMailFilters=%[1]s')dnl\n", port.title, port.number)
+		filters := port.title
+		if port.next != "" {
+			filters += ";" + port.next
+		}
+		mc += fmt.Sprintf("DAEMON_OPTIONS(`Name=%s, Addr=127.0.0.1, Port=%d, Family=inet, InputMailFilters=%s')dnl\n", port.title, port.number, filters)
 	}
 	mc += "MAILER(`local')dnl\nMAILER(`smtp')dnl\n"
 	writeFile(t, dir+"/sendmail.mc", mc)
