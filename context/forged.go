@@ -25,6 +25,9 @@ var ErrHeadersUnknown = errors.New("context: the header fields are not known")
 // It begins with the last one: a loop from the first to the last deletes the wrong
 // ones, because Postfix counts anew after each deletion and Sendmail does not.
 //
+// It is right behind another milter, too: neither MTA shows nor counts a field that
+// an earlier milter deleted.
+//
 // match gets each value as an OnHeader handler does, and is called without a lock,
 // before anything is sent.
 //
