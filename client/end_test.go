@@ -289,3 +289,42 @@ func TestEstablishedPanicCrash(t *testing.T) {
 		t.Errorf("panic %v, want oops and its stack", value)
 	}
 }
+
+// TestCloseWithBusyHandler: the MTA sees the end at once, also while a handler does
+// not return.
+func TestCloseWithBusyHandler(t *testing.T) {
+	c := client.New()
+	busy, release := make(chan struct{}), make(chan struct{})
+	c.OnConnectionEstablished(func(ctx *context.ClientContext) {
+		ctx.OnHelo(func(*context.ClientContext, string) protocol.Status {
+			close(busy)
+			<-release
+			return protocol.StatusContinue
+		})
+	})
+	defer close(release)
+	l, err := net.Listen("tcp4", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.SetListener(l)
+	ended := make(chan error)
+	go func() { ended <- c.Run() }()
+	conn, err := net.Dial("tcp4", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	packets := protocol.Helo{Name: "x"}.Append(protocol.Negotiate{Option: option.All()}.Append(nil))
+	if _, err := conn.Write(packets); err != nil {
+		t.Fatal(err)
+	}
+	<-busy
+	c.Close()
+	if _, err := io.ReadAll(conn); err != nil {
+		t.Errorf("the MTA reads until %v, want the end", err)
+	}
+	if err := <-ended; err != nil {
+		t.Errorf("Run returned %v", err)
+	}
+}

@@ -72,6 +72,7 @@ func (c *Client) endNow() {
 	for _, s := range sessions {
 		go func() {
 			_ = s.ctx.Close()
+			s.conn.HangUp()
 			s.conn.Close()
 		}()
 	}

@@ -73,11 +73,6 @@ func (r *reader) Wait(unsure bool) bool {
 	ctx := (*ClientContext)(r)
 	ctx.mu.Lock()
 	defer ctx.mu.Unlock()
-	for ctx.held && ctx.in.Len() >= maxHeld && !ctx.hasWork() {
-		// Enough waits for a late reply; TCP makes the MTA wait. The price is that
-		// a hang-up is noticed only at the next write.
-		ctx.wake.Wait()
-	}
 	if ctx.hasWork() {
 		return false
 	}
@@ -133,6 +128,14 @@ func (r *reader) Received(n int, err error) socket.Next {
 		ctx.end(fmt.Errorf("context: reading a command: %w", err))
 	}
 	ctx.deliverLocked()
+	for ctx.held && ctx.in.Len() >= maxHeld {
+		// Enough waits for a late reply; TCP makes the MTA wait. The price is that
+		// a hang-up is noticed only at the next write.
+		for !ctx.hasWork() {
+			ctx.wake.Wait()
+		}
+		ctx.deliverLocked()
+	}
 	next := socket.Read
 	switch {
 	case ctx.finished || ctx.resting:

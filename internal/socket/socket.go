@@ -105,6 +105,18 @@ func Of(conn net.Conn) *Conn {
 	return c
 }
 
+// HangUp ends the connection for the MTA at once, also where Close would wait for a
+// handler.
+func (c *Conn) HangUp() {
+	if conn, ok := c.Conn.(interface {
+		CloseRead() error
+		CloseWrite() error
+	}); ok {
+		_ = conn.CloseRead()
+		_ = conn.CloseWrite()
+	}
+}
+
 // Owned reports whether the connection was made by [Own].
 func (c *Conn) Owned() bool { return c.owned }
 
