@@ -105,3 +105,27 @@ func TestHalfClose(t *testing.T) {
 		})
 	}
 }
+
+// A valueConn is a connection whose value cannot be compared.
+type valueConn struct {
+	net.Conn
+	_ []byte
+}
+
+// TestServeValueConn: a connection need not be a pointer.
+func TestServeValueConn(t *testing.T) {
+	milter, mta := unixPair(t)
+	conn := valueConn{Conn: milter}
+	ctx := context.New(conn, context.DefaultConfig())
+	served := make(chan error)
+	go func() { served <- ctx.Serve(conn) }()
+	_, _ = mta.Write(negotiateMsg.Append(nil))
+	var in protocol.Buffer
+	if p, err := in.ReadPacket(mta); err != nil || p.Letter != 'O' {
+		t.Errorf("reply %q, %v", p.Letter, err)
+	}
+	_, _ = mta.Write(quitMsg.Append(nil))
+	if err := <-served; err != nil {
+		t.Error(err)
+	}
+}

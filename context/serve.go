@@ -7,6 +7,7 @@ import (
 	"math"
 	"net"
 	"os"
+	"reflect"
 	"syscall"
 	"time"
 
@@ -36,7 +37,7 @@ func (ctx *ClientContext) Serve(conn net.Conn) error {
 	default:
 		ctx.running = true
 		ctx.started = time.Now()
-		ctx.writesToConn = ctx.w == io.Writer(conn)
+		ctx.writesToConn = same(ctx.w, conn)
 		ctx.conn.Store(sock)
 	}
 	ctx.mu.Unlock()
@@ -52,6 +53,12 @@ func (ctx *ClientContext) Serve(conn net.Conn) error {
 		return socket.ErrRest
 	}
 	return endError(ctx.cause)
+}
+
+// same reports whether w is conn. Connections that cannot be compared, structs with
+// slices say, count as different.
+func same(w io.Writer, conn net.Conn) bool {
+	return reflect.TypeOf(w) == reflect.TypeOf(conn) && reflect.ValueOf(conn).Comparable() && w == io.Writer(conn)
 }
 
 func (ctx *ClientContext) isFinished() bool {
