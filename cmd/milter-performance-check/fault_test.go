@@ -264,7 +264,7 @@ func TestBadOptions(t *testing.T) {
 		{"operand", []string{"-sinet:1", "x"}, `extra operand "x"`},
 		{"steps", []string{"--offer=fly"}, `invalid value "fly" for '--offer': unknown step "fly"`},
 		{"actions", []string{"--actions=fly"}, `invalid value "fly" for '--actions': unknown action "fly"`},
-		{"sessions", []string{"-c0"}, `invalid value "0" for '-c': must be from 1 to 2147483647`},
+		{"sessions", []string{"-c0"}, `invalid value "0" for '-c': must be from 1 to 2000000000`},
 		{"messages", []string{"-n-1"}, `invalid value "-1" for '-n': must be at least 0`},
 		{"duration", []string{"--duration=x"}, `invalid value "x" for '--duration': not a duration, such as "10" (seconds), "100ms" or "5m"`},
 		{"warm-up", []string{"--warm-up=-1s"}, `invalid value "-1s" for '--warm-up': must not be negative`},

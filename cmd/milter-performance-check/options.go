@@ -103,7 +103,7 @@ func (o *options) connectionOptions() []cli.Option {
 
 func (o *options) loadOptions() []cli.Option {
 	return []cli.Option{
-		{Long: "sessions", Short: 'c', Arg: "N", Value: cli.Int(&o.sessions, 1, math.MaxInt32),
+		{Long: "sessions", Short: 'c', Arg: "N", Value: cli.Int(&o.sessions, 1, 2_000_000_000),
 			Help: "play N sessions at once"},
 		{Long: "messages", Short: 'n', Arg: "N", Value: cli.Int(&o.messages, 0, math.MaxInt),
 			Help: "measure N messages in all (default: until --duration is over)"},
@@ -136,7 +136,7 @@ func (o *options) messageOptions() []cli.Option {
 
 func (o *options) idleOptions() []cli.Option {
 	return []cli.Option{
-		{Long: "idle", Arg: "N", Value: cli.Int(&o.idle, 0, math.MaxInt32),
+		{Long: "idle", Arg: "N", Value: cli.Int(&o.idle, 0, 2_000_000_000),
 			Help: "open N sessions, as many at once as --sessions says, and hold them idle"},
 		{Long: "idle-messages", Arg: "N", Value: cli.Int(&o.idleMessages, 0, math.MaxInt),
 			Help: "send N messages in each before (default: none)"},
