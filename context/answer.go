@@ -141,28 +141,6 @@ func (ctx *ClientContext) respondLocked(c protocol.Command, debt uint64, status 
 	return err
 }
 
-// The errors are made in functions of their own: the goroutine of a late answer has
-// a small stack, which would have to grow for what they need.
-
-// notDue says why c cannot be answered now.
-func (ctx *ClientContext) notDue(c protocol.Command, debt uint64, status protocol.Status) error {
-	switch {
-	case ctx.cause != nil:
-		return fmt.Errorf("%w: %v response %v", ErrFinished, c, status)
-	case ctx.owed != c || debt != 0 && ctx.debt != debt:
-		return fmt.Errorf("%w: %v response %v in state %v", ErrNoReplyDue, c, status, ctx.state)
-	}
-	return fmt.Errorf("%w: %v as a late %v response", ErrInvalidStatus, status, c)
-}
-
-func notAllowed(c protocol.Command, status protocol.Status) error {
-	return fmt.Errorf("%w: %v at %v; answered with continue", ErrInvalidStatus, status, c)
-}
-
-func notSent(c protocol.Command, status protocol.Status) error {
-	return fmt.Errorf("%w: %v at %v could not be sent: the MTA awaits no reply", ErrInvalidStatus, status, c)
-}
-
 // handled answers with what the handlers of an event returned, unless somebody
 // has answered in the meantime. mu is held.
 func (ctx *ClientContext) handled(c protocol.Command, debt uint64, status protocol.Status) {
