@@ -56,7 +56,7 @@ bench-compare:
 	cd bench && $(GO) run ./compare $(COMPARE)
 	cd bench && $(GO) run ./report
 
-## bench-gate: the tests of bench, and the short part of the comparison with bounds
+## bench-gate: what has bounds: allocations, system calls, one pinned session; and the tests of bench
 bench-gate:
 	$(GO) test -run 'Alloc|Memory' ./...
 	cd bench && $(GO) vet ./...

@@ -33,7 +33,9 @@
 // # Ownership
 //
 // The chunk of a body event is valid until the handler returns. Strings may be
-// kept. Bytes given to a call may be reused when it has returned.
+// kept; one that is kept for long, in a cache say, is better cloned (strings.Clone),
+// for it may share up to 1 KiB of memory with others that came with it. Bytes given
+// to a call may be reused when it has returned.
 //
 // # What leaves
 //

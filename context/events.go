@@ -100,7 +100,9 @@ func (ctx *ClientContext) OnConnect(h func(ctx *ClientContext, host string, addr
 	on(ctx, protocol.CommandConnect, &ctx.handlers.connect, h)
 }
 
-// WatchConnect is [ClientContext.OnConnect] for a handler that only looks.
+// WatchConnect is [ClientContext.OnConnect] for a handler that only looks. Of an event
+// that only watchers listen to the MTA awaits no reply, if it offers that: nothing is
+// due then, and Response calls and Later fail with ErrNoReplyDue.
 func (ctx *ClientContext) WatchConnect(h func(ctx *ClientContext, host string, addr net.Addr)) {
 	watch(ctx, &ctx.handlers.connect, func(ctx *ClientContext, host string, addr net.Addr) protocol.Status {
 		h(ctx, host, addr)

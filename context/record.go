@@ -86,11 +86,11 @@ func (m *record) note(c protocol.Command, text []byte) {
 		m.came = append(dst, text...)
 		return
 	}
-	m.came1(c, unanswered, string(text))
+	m.add(c, unanswered, string(text))
 }
 
-// came1 adds what came to the result.
-func (m *record) came1(c protocol.Command, status byte, text string) {
+// add adds what came to the result.
+func (m *record) add(c protocol.Command, status byte, text string) {
 	first := 0
 	for text[first] != 0 {
 		first++
@@ -149,7 +149,7 @@ func (m *record) forgetChanges() {
 func (m *record) message() *MessageResult {
 	if m.result == nil {
 		m.result = &MessageResult{Start: m.start}
-		entries(m.came, func(letter, status byte, text string) { m.came1(protocol.Command(letter), status, text) })
+		entries(m.came, func(letter, status byte, text string) { m.add(protocol.Command(letter), status, text) })
 		entries(m.changes, func(how, _ byte, text string) {
 			name, value := cutNUL(text[4:])
 			m.result.changed(how, int(binary.BigEndian.Uint32([]byte(text))), name, value)
