@@ -165,7 +165,7 @@ func (ctx *ClientContext) payForPanic(c protocol.Command, debt uint64, err error
 	ctx.crash(err)
 	ctx.mu.Lock()
 	ctx.end(err)
-	if ctx.cause != err && len(ctx.handlers.error) > 0 {
+	if ctx.cause != err && len(ctx.handlers.of(eventError)) > 0 {
 		// The answer has ended the session, or it had ended before: the panic is
 		// not the cause, but OnError is told of it all the same.
 		ctx.reportSoon(err)

@@ -12,12 +12,18 @@ import (
 // An arrival is what a command brings, checked, and still in the buffer: strings
 // are made of it only for a handler that takes them.
 type arrival struct {
-	size   int    // of the payload
-	text   []byte // the payload up to the last string that counts
-	first  int    // the length of the first string
-	option option.Option
-	host   string
-	addr   net.Addr
+	text    []byte           // the payload up to the last string that counts
+	size    int              // of the payload
+	first   int              // the length of the first string
+	message protocol.Message // what came, if it is one of the rare commands
+
+	// What handlers get, of those that their event has.
+	name, value string // or the host, or the path
+	parameters  protocol.Parameters
+	addr        net.Addr
+	state       State
+	proposal    *option.Option
+	macros      *option.MacroRequests
 }
 
 // decode checks a packet. What it says of a wrong one is package protocol's.
@@ -26,13 +32,7 @@ func (e *arrival) decode(p protocol.Packet) error {
 	ok := true
 	switch protocol.Command(p.Letter) {
 	case protocol.CommandHeader:
-		e.first = bytes.IndexByte(e.text, 0)
-		ok = e.first > 0 && e.text[len(e.text)-1] == 0
-		if ok {
-			second := bytes.IndexByte(e.text[e.first+1:], 0)
-			ok = second >= 0
-			e.text = e.text[:e.first+1+second+1]
-		}
+		ok = e.isHeader(p.Payload)
 	case protocol.CommandHelo, protocol.CommandUnknown:
 		e.first = bytes.IndexByte(e.text, 0)
 		ok = e.first >= 0
@@ -47,15 +47,24 @@ func (e *arrival) decode(p protocol.Packet) error {
 	if ok {
 		return nil
 	}
-	m, err := protocol.Decode(p)
-	switch m := m.(type) {
-	case protocol.Negotiate:
-		e.option = m.Option
-	case protocol.Connect:
-		e.host = m.Host
-		e.addr, _ = m.Addr() // Decode has checked it
-	}
+	var err error
+	e.message, err = protocol.Decode(p)
 	return err
+}
+
+// isHeader takes the payload of a header field, if it is one.
+func (e *arrival) isHeader(payload []byte) bool {
+	first := bytes.IndexByte(payload, 0)
+	if first <= 0 || payload[len(payload)-1] != 0 {
+		return false
+	}
+	second := bytes.IndexByte(payload[first+1:], 0)
+	if second < 0 {
+		return false
+	}
+	e.size, e.first = len(payload), first
+	e.text = payload[:first+1+second+1]
+	return true
 }
 
 // A batch is what came with a command that handed out strings, made a string at
@@ -82,6 +91,12 @@ func (ctx *ClientContext) string(e *arrival) string {
 	// Behind its payload the buffer goes on with the next packets.
 	ctx.batch = batch{string(e.text[:min(unread, maxBatch)]), unread}
 	return ctx.batch.text[:len(e.text)]
+}
+
+// field returns the name and the value of a header field.
+func (ctx *ClientContext) field(e *arrival) (name, value string) {
+	text := ctx.string(e)
+	return text[:e.first], text[e.first+1 : len(text)-1]
 }
 
 // splitEnvelope splits strings that end in NUL, of which the first has length n.

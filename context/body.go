@@ -5,39 +5,32 @@ import "github.com/milter-go/milter/protocol"
 // emitBody runs the handlers of a piece of body. Unlike a decision, StatusSkip is
 // for the handler that returned it: the others go on getting the body, and the MTA
 // is told when all have had enough. mu is held, and released while they run.
-func (ctx *ClientContext) emitBody(chunk []byte) (protocol.Status, error) {
-	handlers := ctx.handlers.body.handlers
+func (ctx *ClientContext) emitBody(handlers []any, e *arrival) (protocol.Status, error) {
 	m := ctx.theMail()
 	decided, stop := protocol.StatusNotChange, false
-	for i, h := range handlers {
-		if m.enough.has(i) || stop && !h.watch {
+	for i, f := range handlers {
+		asked := decides(f)
+		if m.enough.has(i) || stop && asked {
 			continue
 		}
-		if !h.watch {
+		if asked {
 			m.bodyHandler = i
 		}
-		ctx.mu.Unlock()
-		status, err := callBody(ctx, h.f, chunk)
-		ctx.mu.Lock()
+		status, err := ctx.dispatch(handlers[i:i+1], e)
 		switch {
 		case err != nil:
 			return decided, err
-		case h.watch || stop:
+		case !asked || stop:
 		case status == protocol.StatusSkip:
 			m.enough.add(i)
 		default:
 			decided, stop = combine(decided, status)
 		}
 	}
-	if !stop && len(handlers) > 0 && ctx.allHadEnough() {
+	if !stop && ctx.allHadEnough() {
 		decided = protocol.StatusSkip
 	}
 	return decided, nil
-}
-
-func callBody(ctx *ClientContext, h chunkFunc, chunk []byte) (status protocol.Status, err error) {
-	defer recoverTo(&err)
-	return h(ctx, chunk), nil
 }
 
 // skipLate is for a late answer StatusSkip: it counts for the handler that was
@@ -55,7 +48,7 @@ func (ctx *ClientContext) skipLate() protocol.Status {
 // allHadEnough reports whether nobody wants the rest of the body. One that only
 // watches the body wants all of it.
 func (ctx *ClientContext) allHadEnough() bool {
-	for i := range ctx.handlers.body.handlers {
+	for i := range ctx.handlers.of(eventBody) {
 		if ctx.mail == nil || !ctx.mail.enough.has(i) {
 			return false
 		}

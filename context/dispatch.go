@@ -27,43 +27,45 @@ func combine(decided, next protocol.Status) (status protocol.Status, stop bool) 
 // decision ends the round for the handlers that decide; the ones that watch see
 // every event. The error is the panic of a handler. mu is held, and released while
 // they run.
-func dispatch[F any](ctx *ClientContext, e *event[F], call func(F) protocol.Status) (protocol.Status, error) {
-	handlers := e.handlers
+func (ctx *ClientContext) dispatch(handlers []any, e *arrival) (protocol.Status, error) {
 	if len(handlers) == 0 {
 		return protocol.StatusNotChange, nil
 	}
 	ctx.mu.Unlock()
-	status, err := callAll(handlers, call)
+	status, err := e.callAll(ctx, handlers)
 	ctx.mu.Lock()
 	return status, err
 }
 
-func callAll[F any](handlers []handler[F], call func(F) protocol.Status) (status protocol.Status, err error) {
-	defer recoverTo(&err)
+func (e *arrival) callAll(ctx *ClientContext, handlers []any) (status protocol.Status, err error) {
+	returned := false
+	defer func() {
+		if !returned {
+			err = recovered(recover())
+		}
+	}()
 	status = protocol.StatusNotChange
 	stop := false
-	for _, h := range handlers {
-		switch {
-		case h.watch:
-			call(h.f)
-		case !stop:
-			status, stop = combine(status, call(h.f))
+	for _, f := range handlers {
+		if !stop || !decides(f) {
+			status, stop = combine(status, e.call(ctx, f))
 		}
 	}
+	returned = true
 	return status, nil
 }
 
 // notify calls the handlers of an event without a status. One that panics does
 // not keep the next from being called; the panic ends the session. mu is held, and
 // released while they run.
-func notify[F any](ctx *ClientContext, list *[]F, call func(F)) {
-	handlers := *list
+func notify[F any](ctx *ClientContext, e event, call func(F)) {
+	handlers := ctx.handlers.of(e)
 	if len(handlers) == 0 {
 		return
 	}
 	ctx.mu.Unlock()
-	for _, h := range handlers {
-		if err := protect(func() { call(h) }); err != nil {
+	for _, f := range handlers {
+		if err := protect(func() { call(f.(F)) }); err != nil {
 			ctx.panicked(err)
 		}
 	}
@@ -71,16 +73,17 @@ func notify[F any](ctx *ClientContext, list *[]F, call func(F)) {
 }
 
 func protect(f func()) (err error) {
-	defer recoverTo(&err)
+	defer func() { err = recovered(recover()) }()
 	f()
 	return nil
 }
 
-// recoverTo is deferred around calls of handlers.
-func recoverTo(err *error) {
-	if v := recover(); v != nil {
-		*err = &panicError{v, debug.Stack()}
+// recovered returns what was recovered as an error; nil for nothing.
+func recovered(v any) error {
+	if v == nil {
+		return nil
 	}
+	return &panicError{v, debug.Stack()}
 }
 
 // A panicError is the panic of a handler.
@@ -119,9 +122,9 @@ func (ctx *ClientContext) logPanic(err error) {
 // info if it is about somebody who has not negotiated. mu is not held.
 func (ctx *ClientContext) reportError(err error) {
 	ctx.mu.Lock()
-	handled := len(ctx.handlers.error) > 0
+	handled := len(ctx.handlers.of(eventError)) > 0
 	stranger := ctx.option.Version == 0 && errors.Is(err, ErrProtocol)
-	notify(ctx, &ctx.handlers.error, func(h func(*ClientContext, error)) { h(ctx, err) })
+	notify(ctx, eventError, func(h func(*ClientContext, error)) { h(ctx, err) })
 	ctx.mu.Unlock()
 	switch {
 	case handled:

@@ -93,15 +93,15 @@ func (ctx *ClientContext) finish() {
 	_, panicked := cause.(*panicError)
 	switch {
 	case panicked: // with whatever error: it may be one of ours
-		if len(ctx.handlers.error) > 0 { // else it is in the log already
+		if len(ctx.handlers.of(eventError)) > 0 { // else it is in the log already
 			ctx.mu.Unlock()
 			ctx.reportError(cause)
 			ctx.mu.Lock()
 		}
 	case errors.Is(cause, ErrTimeout):
-		notify(ctx, &ctx.handlers.timeout, func(h func(*ClientContext)) { h(ctx) })
+		notify(ctx, eventTimeout, func(h func(*ClientContext)) { h(ctx) })
 	case errors.Is(cause, ErrFinished) || errors.Is(cause, ErrClosed):
-	case errors.Is(cause, ErrPanic) && len(ctx.handlers.error) == 0: // it has been logged
+	case errors.Is(cause, ErrPanic) && len(ctx.handlers.of(eventError)) == 0: // it has been logged
 	default:
 		ctx.mu.Unlock()
 		ctx.reportError(cause)
@@ -113,7 +113,7 @@ func (ctx *ClientContext) finish() {
 	for ctx.step() {
 	}
 	ctx.setState(StateFinished)
-	notify(ctx, &ctx.handlers.finished, func(h func(*ClientContext)) { h(ctx) })
+	notify(ctx, eventFinished, func(h func(*ClientContext)) { h(ctx) })
 	ctx.finished = true
 	if ctx.leaveParent != nil {
 		ctx.leaveParent()

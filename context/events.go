@@ -7,67 +7,6 @@ import (
 	"github.com/milter-go/milter/protocol"
 )
 
-// The types of the handlers; the methods spell them out.
-type (
-	negotiateFunc = func(*ClientContext, *option.Option, *option.MacroRequests) protocol.Status
-	plainFunc     = func(*ClientContext) protocol.Status
-	connectFunc   = func(*ClientContext, string, net.Addr) protocol.Status
-	stringFunc    = func(*ClientContext, string) protocol.Status
-	envelopeFunc  = func(*ClientContext, string, protocol.Parameters) protocol.Status
-	headerFunc    = func(*ClientContext, string, string) protocol.Status
-	chunkFunc     = func(*ClientContext, []byte) protocol.Status
-	abortFunc     = func(*ClientContext, State) protocol.Status
-)
-
-type handlers struct {
-	negotiate         event[negotiateFunc]
-	connect           event[connectFunc]
-	helo              event[stringFunc]
-	envelopeFrom      event[envelopeFunc]
-	envelopeRecipient event[envelopeFunc]
-	data              event[plainFunc]
-	unknown           event[stringFunc]
-	header            event[headerFunc]
-	endOfHeader       event[plainFunc]
-	body              event[chunkFunc]
-	endOfMessage      event[chunkFunc]
-	abort             event[abortFunc]
-	defineMacro       []func(*ClientContext, protocol.Command, []protocol.Macro)
-	messageProcessed  []func(*ClientContext, *MessageResult)
-	timeout           []func(*ClientContext)
-	error             []func(*ClientContext, error)
-	finished          []func(*ClientContext)
-
-	deciding option.Step // the no-reply steps of the events that have a handler which is no watcher
-}
-
-// An event is the handlers of one event, in the order they were registered.
-type event[F any] struct{ handlers []handler[F] }
-
-type handler[F any] struct {
-	f     F
-	watch bool
-}
-
-func on[F any](ctx *ClientContext, c protocol.Command, e *event[F], f F) {
-	ctx.mu.Lock()
-	defer ctx.mu.Unlock()
-	e.handlers = append(e.handlers, handler[F]{f, false})
-	ctx.handlers.deciding |= commands[c].noReply
-}
-
-func watch[F any](ctx *ClientContext, e *event[F], f F) {
-	ctx.mu.Lock()
-	defer ctx.mu.Unlock()
-	e.handlers = append(e.handlers, handler[F]{f, true})
-}
-
-func observe[F any](ctx *ClientContext, list *[]F, f F) {
-	ctx.mu.Lock()
-	defer ctx.mu.Unlock()
-	*list = append(*list, f)
-}
-
 // OnNegotiate registers h for the beginning of the session: the MTA offers a
 // version, actions and steps. h may change offer and add to macros, and returns
 //
@@ -82,13 +21,13 @@ func observe[F any](ctx *ClientContext, list *[]F, f F) {
 //
 // Macros are asked for only if the MTA offers option.ActionSetSymbolList.
 func (ctx *ClientContext) OnNegotiate(h func(ctx *ClientContext, offer *option.Option, macros *option.MacroRequests) protocol.Status) {
-	on(ctx, protocol.CommandNegotiate, &ctx.handlers.negotiate, h)
+	ctx.register(eventNegotiate, h)
 }
 
 // OnDefineMacro registers h for the macros that the MTA defines for command.
 // They are stored before h runs; most milters call [ClientContext.Macro] instead.
 func (ctx *ClientContext) OnDefineMacro(h func(ctx *ClientContext, command protocol.Command, macros []protocol.Macro)) {
-	observe(ctx, &ctx.handlers.defineMacro, h)
+	ctx.register(eventDefineMacro, h)
 }
 
 // OnConnect registers h for the SMTP client's connection to the MTA. host is its
@@ -97,17 +36,14 @@ func (ctx *ClientContext) OnDefineMacro(h func(ctx *ClientContext, command proto
 //
 // Allowed: continue, reject, temporary-failure, accept, no-reply, progress.
 func (ctx *ClientContext) OnConnect(h func(ctx *ClientContext, host string, addr net.Addr) protocol.Status) {
-	on(ctx, protocol.CommandConnect, &ctx.handlers.connect, h)
+	ctx.register(eventConnect, h)
 }
 
 // WatchConnect is [ClientContext.OnConnect] for a handler that only looks. Of an event
 // that only watchers listen to the MTA awaits no reply, if it offers that: nothing is
 // due then, and Response calls and Later fail with ErrNoReplyDue.
 func (ctx *ClientContext) WatchConnect(h func(ctx *ClientContext, host string, addr net.Addr)) {
-	watch(ctx, &ctx.handlers.connect, func(ctx *ClientContext, host string, addr net.Addr) protocol.Status {
-		h(ctx, host, addr)
-		return protocol.StatusNotChange
-	})
+	ctx.register(eventConnect, h)
 }
 
 // OnHelo registers h for the SMTP client's HELO or EHLO. It may come several
@@ -116,15 +52,12 @@ func (ctx *ClientContext) WatchConnect(h func(ctx *ClientContext, host string, a
 // Allowed: continue, reject, temporary-failure, accept, no-reply, progress. Both
 // MTAs answer the HELO itself with 250 and refuse what follows.
 func (ctx *ClientContext) OnHelo(h func(ctx *ClientContext, name string) protocol.Status) {
-	on(ctx, protocol.CommandHelo, &ctx.handlers.helo, h)
+	ctx.register(eventHelo, h)
 }
 
 // WatchHelo is [ClientContext.OnHelo] for a handler that only looks.
 func (ctx *ClientContext) WatchHelo(h func(ctx *ClientContext, name string)) {
-	watch(ctx, &ctx.handlers.helo, func(ctx *ClientContext, name string) protocol.Status {
-		h(ctx, name)
-		return protocol.StatusNotChange
-	})
+	ctx.register(eventHelo, h)
 }
 
 // OnEnvelopeFrom registers h for MAIL FROM, which begins a mail transaction. from
@@ -134,15 +67,12 @@ func (ctx *ClientContext) WatchHelo(h func(ctx *ClientContext, name string)) {
 // Allowed: continue, reject, temporary-failure, discard, accept, no-reply,
 // progress. All but continue and no-reply end the transaction.
 func (ctx *ClientContext) OnEnvelopeFrom(h func(ctx *ClientContext, from string, parameters protocol.Parameters) protocol.Status) {
-	on(ctx, protocol.CommandEnvelopeFrom, &ctx.handlers.envelopeFrom, h)
+	ctx.register(eventEnvelopeFrom, h)
 }
 
 // WatchEnvelopeFrom is [ClientContext.OnEnvelopeFrom] for a handler that only looks.
 func (ctx *ClientContext) WatchEnvelopeFrom(h func(ctx *ClientContext, from string, parameters protocol.Parameters)) {
-	watch(ctx, &ctx.handlers.envelopeFrom, func(ctx *ClientContext, from string, parameters protocol.Parameters) protocol.Status {
-		h(ctx, from, parameters)
-		return protocol.StatusNotChange
-	})
+	ctx.register(eventEnvelopeFrom, h)
 }
 
 // OnEnvelopeRecipient registers h for each RCPT TO.
@@ -151,16 +81,13 @@ func (ctx *ClientContext) WatchEnvelopeFrom(h func(ctx *ClientContext, from stri
 // progress. A reject or temporary failure concerns this recipient only; discard
 // and accept end the transaction, for all recipients.
 func (ctx *ClientContext) OnEnvelopeRecipient(h func(ctx *ClientContext, to string, parameters protocol.Parameters) protocol.Status) {
-	on(ctx, protocol.CommandEnvelopeRecipient, &ctx.handlers.envelopeRecipient, h)
+	ctx.register(eventEnvelopeRecipient, h)
 }
 
 // WatchEnvelopeRecipient is [ClientContext.OnEnvelopeRecipient] for a handler
 // that only looks.
 func (ctx *ClientContext) WatchEnvelopeRecipient(h func(ctx *ClientContext, to string, parameters protocol.Parameters)) {
-	watch(ctx, &ctx.handlers.envelopeRecipient, func(ctx *ClientContext, to string, parameters protocol.Parameters) protocol.Status {
-		h(ctx, to, parameters)
-		return protocol.StatusNotChange
-	})
+	ctx.register(eventEnvelopeRecipient, h)
 }
 
 // OnData registers h for the SMTP client's DATA, after the recipients.
@@ -168,15 +95,12 @@ func (ctx *ClientContext) WatchEnvelopeRecipient(h func(ctx *ClientContext, to s
 // Allowed: continue, reject, temporary-failure, discard, accept, no-reply,
 // progress.
 func (ctx *ClientContext) OnData(h func(ctx *ClientContext) protocol.Status) {
-	on(ctx, protocol.CommandData, &ctx.handlers.data, h)
+	ctx.register(eventData, h)
 }
 
 // WatchData is [ClientContext.OnData] for a handler that only looks.
 func (ctx *ClientContext) WatchData(h func(ctx *ClientContext)) {
-	watch(ctx, &ctx.handlers.data, func(ctx *ClientContext) protocol.Status {
-		h(ctx)
-		return protocol.StatusNotChange
-	})
+	ctx.register(eventData, h)
 }
 
 // OnUnknown registers h for an SMTP command that the MTA does not know. Sendmail
@@ -186,15 +110,12 @@ func (ctx *ClientContext) WatchData(h func(ctx *ClientContext)) {
 // Allowed: continue, reject, temporary-failure, no-reply, progress. (Accept and
 // discard make Postfix 3.7 fail at the next MAIL.)
 func (ctx *ClientContext) OnUnknown(h func(ctx *ClientContext, line string) protocol.Status) {
-	on(ctx, protocol.CommandUnknown, &ctx.handlers.unknown, h)
+	ctx.register(eventUnknown, h)
 }
 
 // WatchUnknown is [ClientContext.OnUnknown] for a handler that only looks.
 func (ctx *ClientContext) WatchUnknown(h func(ctx *ClientContext, line string)) {
-	watch(ctx, &ctx.handlers.unknown, func(ctx *ClientContext, line string) protocol.Status {
-		h(ctx, line)
-		return protocol.StatusNotChange
-	})
+	ctx.register(eventUnknown, h)
 }
 
 // OnHeader registers h for each header field, in the order of the mail. The lines
@@ -205,15 +126,12 @@ func (ctx *ClientContext) WatchUnknown(h func(ctx *ClientContext, line string)) 
 // Allowed: continue, reject, temporary-failure, discard, accept, no-reply,
 // progress.
 func (ctx *ClientContext) OnHeader(h func(ctx *ClientContext, name, value string) protocol.Status) {
-	on(ctx, protocol.CommandHeader, &ctx.handlers.header, h)
+	ctx.register(eventHeader, h)
 }
 
 // WatchHeader is [ClientContext.OnHeader] for a handler that only looks.
 func (ctx *ClientContext) WatchHeader(h func(ctx *ClientContext, name, value string)) {
-	watch(ctx, &ctx.handlers.header, func(ctx *ClientContext, name, value string) protocol.Status {
-		h(ctx, name, value)
-		return protocol.StatusNotChange
-	})
+	ctx.register(eventHeader, h)
 }
 
 // OnEndOfHeader registers h for the end of the headers.
@@ -221,15 +139,12 @@ func (ctx *ClientContext) WatchHeader(h func(ctx *ClientContext, name, value str
 // Allowed: continue, reject, temporary-failure, discard, accept, no-reply,
 // progress.
 func (ctx *ClientContext) OnEndOfHeader(h func(ctx *ClientContext) protocol.Status) {
-	on(ctx, protocol.CommandEndOfHeader, &ctx.handlers.endOfHeader, h)
+	ctx.register(eventEndOfHeader, h)
 }
 
 // WatchEndOfHeader is [ClientContext.OnEndOfHeader] for a handler that only looks.
 func (ctx *ClientContext) WatchEndOfHeader(h func(ctx *ClientContext)) {
-	watch(ctx, &ctx.handlers.endOfHeader, func(ctx *ClientContext) protocol.Status {
-		h(ctx)
-		return protocol.StatusNotChange
-	})
+	ctx.register(eventEndOfHeader, h)
 }
 
 // OnBody registers h for each piece of the body. Lines end in CRLF; a piece may
@@ -240,15 +155,12 @@ func (ctx *ClientContext) WatchEndOfHeader(h func(ctx *ClientContext)) {
 // progress. After skip this handler gets no further piece. When all have had enough
 // and none watches, the MTA is told not to send the rest, if it knows how.
 func (ctx *ClientContext) OnBody(h func(ctx *ClientContext, chunk []byte) protocol.Status) {
-	on(ctx, protocol.CommandBody, &ctx.handlers.body, h)
+	ctx.register(eventBody, h)
 }
 
 // WatchBody is [ClientContext.OnBody] for a handler that only looks.
 func (ctx *ClientContext) WatchBody(h func(ctx *ClientContext, chunk []byte)) {
-	watch(ctx, &ctx.handlers.body, func(ctx *ClientContext, chunk []byte) protocol.Status {
-		h(ctx, chunk)
-		return protocol.StatusNotChange
-	})
+	ctx.register(eventBody, h)
 }
 
 // OnEndOfMessage registers h for the end of the mail: the one event in which, or
@@ -257,7 +169,7 @@ func (ctx *ClientContext) WatchBody(h func(ctx *ClientContext, chunk []byte)) {
 //
 // Allowed: continue, reject, temporary-failure, discard, accept, progress.
 func (ctx *ClientContext) OnEndOfMessage(h func(ctx *ClientContext, chunk []byte) protocol.Status) {
-	on(ctx, protocol.CommandEndOfMessage, &ctx.handlers.endOfMessage, h)
+	ctx.register(eventEndOfMessage, h)
 }
 
 // OnAbort registers h for a mail transaction that ends without an answer of this
@@ -269,30 +181,30 @@ func (ctx *ClientContext) OnEndOfMessage(h func(ctx *ClientContext, chunk []byte
 // Nothing is sent. StatusProgress keeps the next event waiting until
 // AbortResponse is called; the other statuses mean nothing.
 func (ctx *ClientContext) OnAbort(h func(ctx *ClientContext, state State) protocol.Status) {
-	on(ctx, protocol.CommandAbort, &ctx.handlers.abort, h)
+	ctx.register(eventAbort, h)
 }
 
 // OnMessageProcessed registers h for the end of each mail transaction, answered
 // or aborted. After it the data of the transaction is cleared.
 func (ctx *ClientContext) OnMessageProcessed(h func(ctx *ClientContext, result *MessageResult)) {
-	observe(ctx, &ctx.handlers.messageProcessed, h)
+	ctx.register(eventMessageProcessed, h)
 }
 
 // OnTimeout registers h for an MTA that was silent for too long. The session ends
 // after it, with OnAbort if it is in a mail transaction, and OnFinished.
 func (ctx *ClientContext) OnTimeout(h func(ctx *ClientContext)) {
-	observe(ctx, &ctx.handlers.timeout, h)
+	ctx.register(eventTimeout, h)
 }
 
 // OnError registers h for faults: a malformed packet, a command out of order, a
 // status that is not allowed, a handler's panic, a failed write. Without a
 // handler they are logged.
 func (ctx *ClientContext) OnError(h func(ctx *ClientContext, err error)) {
-	observe(ctx, &ctx.handlers.error, h)
+	ctx.register(eventError, h)
 }
 
 // OnFinished registers h for the end of the session. It runs exactly once, as the
 // last event; context.Cause(ctx) says why the session ended.
 func (ctx *ClientContext) OnFinished(h func(ctx *ClientContext)) {
-	observe(ctx, &ctx.handlers.finished, h)
+	ctx.register(eventFinished, h)
 }

@@ -26,58 +26,55 @@ const (
 type macroStore struct {
 	text  []byte
 	end   [numStages]int32 // where a stage's macros end in text
-	fresh [numStages]bool  // defined since the last command
+	fresh uint8            // a bit for each stage whose macros were defined since the last command
+}
+
+// bounds returns where the macros of a stage are in text.
+func (m *macroStore) bounds(s stage) (start, end int) {
+	if s > 0 {
+		start = int(m.end[s-1])
+	}
+	return start, int(m.end[s])
 }
 
 // at returns the macros of a stage.
 func (m *macroStore) at(s stage) protocol.MacroList {
-	start := int32(0)
-	if s > 0 {
-		start = m.end[s-1]
-	}
-	return protocol.MacroList(m.text[start:m.end[s]])
+	start, end := m.bounds(s)
+	return protocol.MacroList(m.text[start:end])
 }
 
 // replace puts list in the place of a stage's macros.
 func (m *macroStore) replace(s stage, list []byte) {
-	old := m.at(s)
-	end := int(m.end[s])
-	start, more := end-len(old), len(list)-len(old)
-	if more == 0 && len(list) == 0 {
-		return
+	start, end := m.bounds(s)
+	if end == len(m.text) { // as a rule: stages come one after the other
+		m.text = append(m.text[:start], list...)
+	} else {
+		m.text = slices.Replace(m.text, start, end, list...)
 	}
-	m.text = slices.Replace(m.text, start, end, list...)
+	more := int32(len(list) - (end - start))
 	for ; s < numStages; s++ {
-		m.end[s] += int32(more)
+		m.end[s] += more
 	}
 }
 
 // store replaces the macros of a stage. A list without any macro changes nothing,
 // as in libmilter.
 func (m *macroStore) store(s stage, list []byte) {
-	if bytes.Equal(m.at(s), list) { // as a rule; most of them say the queue id again
-		m.fresh[s] = m.fresh[s] || len(list) > 0
-	} else if bytes.IndexByte(list, 0) >= 0 {
+	if bytes.IndexByte(list, 0) >= 0 {
 		m.replace(s, list)
-		m.fresh[s] = true
+		m.fresh |= 1 << s
 	}
 }
 
 // settle says that a command has come: what was defined belongs to it.
-func (m *macroStore) settle() { m.fresh = [numStages]bool{} }
+func (m *macroStore) settle() { m.fresh = 0 }
 
 // clearFrom drops the macros of a stage and all later ones.
 func (m *macroStore) clearFrom(s stage) {
-	if s == numStages {
-		return
-	}
-	start := int32(0)
-	if s > 0 {
-		start = m.end[s-1]
-	}
+	start, _ := m.bounds(s)
 	m.text = m.text[:start]
 	for ; s < numStages; s++ {
-		m.end[s] = start
+		m.end[s] = int32(start)
 	}
 }
 
@@ -85,8 +82,12 @@ func (m *macroStore) clearFrom(s stage) {
 // last command belong to the next message: an MTA defines them before the MAIL
 // that aborts this one.
 func (m *macroStore) clearStale() {
+	if m.fresh == 0 {
+		m.clearFrom(stageEnvelopeFrom)
+		return
+	}
 	for s := stageEnvelopeFrom; s < numStages; s++ {
-		if !m.fresh[s] {
+		if m.fresh&(1<<s) == 0 {
 			m.replace(s, nil)
 		}
 	}

@@ -101,7 +101,7 @@ func (ctx *ClientContext) endTransaction(state State, status protocol.Status) (r
 	if m.context != nil {
 		ctx.cancelMessage(fmt.Errorf("%w: the mail was answered or aborted: %v", errMessageEnded, status))
 	}
-	if len(ctx.handlers.messageProcessed) == 0 {
+	if len(ctx.handlers.of(eventMessageProcessed)) == 0 {
 		return (*ClientContext).clearMessage
 	}
 	if !m.known() { // a state set by a test
@@ -111,7 +111,7 @@ func (ctx *ClientContext) endTransaction(state State, status protocol.Status) (r
 	result.end(state, status, m.quarantineReason)
 	return func(ctx *ClientContext) {
 		ctx.mu.Lock()
-		notify(ctx, &ctx.handlers.messageProcessed, func(h func(*ClientContext, *MessageResult)) { h(ctx, result) })
+		notify(ctx, eventMessageProcessed, func(h func(*ClientContext, *MessageResult)) { h(ctx, result) })
 		ctx.mu.Unlock()
 		ctx.clearMessage()
 	}

@@ -32,40 +32,16 @@ func (ctx *ClientContext) DefaultOption(offer option.Option) option.Option {
 
 func (ctx *ClientContext) defaultOption(offer option.Option) option.Option {
 	steps := option.StepSkip
-	for _, s := range ctx.handlers.subscriptions() {
+	for e, c := range commandOf {
+		of := &commands[c]
 		switch {
-		case !s.listens:
-			steps |= s.noEvent
-		case ctx.handlers.deciding&s.noReply == 0:
-			steps |= s.noReply
+		case len(ctx.handlers.of(event(e))) == 0:
+			steps |= of.noEvent
+		case ctx.handlers.deciding&of.noReply == 0:
+			steps |= of.noReply
 		}
 	}
 	return clamp(option.Option{Version: option.Version, Actions: option.AllActions, Steps: steps}, offer)
-}
-
-// A subscription says who listens to an event, and the steps that are about it.
-type subscription struct {
-	name             string
-	noEvent, noReply option.Step
-	listens          bool
-}
-
-func (h *handlers) subscriptions() []subscription {
-	return []subscription{
-		subscribed("connect", &h.connect, option.StepNoConnect, option.StepNoReplyConnect),
-		subscribed("helo", &h.helo, option.StepNoHelo, option.StepNoReplyHelo),
-		subscribed("envelope-from", &h.envelopeFrom, option.StepNoEnvelopeFrom, option.StepNoReplyEnvelopeFrom),
-		subscribed("envelope-recipient", &h.envelopeRecipient, option.StepNoEnvelopeRecipient, option.StepNoReplyEnvelopeRecipient),
-		subscribed("data", &h.data, option.StepNoData, option.StepNoReplyData),
-		subscribed("unknown", &h.unknown, option.StepNoUnknown, option.StepNoReplyUnknown),
-		subscribed("header", &h.header, option.StepNoHeaders, option.StepNoReplyHeader),
-		subscribed("end-of-header", &h.endOfHeader, option.StepNoEndOfHeader, option.StepNoReplyEndOfHeader),
-		subscribed("body", &h.body, option.StepNoBody, option.StepNoReplyBody),
-	}
-}
-
-func subscribed[F any](name string, e *event[F], noEvent, noReply option.Step) subscription {
-	return subscription{name, noEvent, noReply, len(e.handlers) > 0}
 }
 
 // clamp returns o without what was not offered.
@@ -99,7 +75,7 @@ func (ctx *ClientContext) negotiate(offer option.Option) {
 	debt := ctx.debt
 
 	status := protocol.StatusNotChange
-	if len(ctx.handlers.negotiate.handlers) > 0 {
+	if len(ctx.handlers.of(eventNegotiate)) > 0 {
 		var err error
 		if status, err = ctx.emitNegotiate(n); err != nil {
 			ctx.payForPanic(protocol.CommandNegotiate, debt, err)
@@ -113,7 +89,7 @@ func (ctx *ClientContext) negotiate(offer option.Option) {
 // while they run.
 func (ctx *ClientContext) emitNegotiate(n *negotiation) (protocol.Status, error) {
 	proposal, macros := n.proposal, option.MacroRequests{}
-	status, err := dispatch(ctx, &ctx.handlers.negotiate, func(h negotiateFunc) protocol.Status { return h(ctx, &proposal, &macros) })
+	status, err := ctx.dispatch(ctx.handlers.of(eventNegotiate), &arrival{proposal: &proposal, macros: &macros})
 	if ctx.negotiation == n && err == nil {
 		n.proposal, n.macros = proposal, macros
 	}
@@ -189,10 +165,10 @@ func (ctx *ClientContext) refuse(status protocol.Status) error {
 // warnOfDeafHandlers logs the handlers that an answer to the offer has switched
 // off: a mail would pass them unseen.
 func (ctx *ClientContext) warnOfDeafHandlers() {
-	for _, s := range ctx.handlers.subscriptions() {
-		if s.listens && ctx.option.Steps.Has(s.noEvent) {
+	for e, c := range commandOf {
+		if ctx.option.Steps&commands[c].noEvent != 0 && len(ctx.handlers.of(event(e))) > 0 {
 			ctx.later(func(ctx *ClientContext) {
-				ctx.Logger().Warn("milter: the event has a handler but was negotiated away", "event", s.name)
+				ctx.Logger().Warn("milter: the event has a handler but was negotiated away", "event", c.String())
 			})
 		}
 	}

@@ -19,6 +19,7 @@ type record struct {
 	size    int    // of the strings that were recorded, in bytes
 	cut     bool   // some were not, see maxRecord
 	came    []byte // entries of what came: MAIL, RCPT, headers
+	run     []byte // more of them, still in the buffer, see goOn
 	changes []byte // entries of changed headers
 	// Where the recipient whose reply is due is in came, or with a result its
 	// address.
@@ -31,31 +32,28 @@ type record struct {
 // ten times what Postfix lets through (header_size_limit).
 const maxRecord = 1 << 20
 
-// An entry is a letter, a status, the length of the text, and that.
+// An entry is a packet: what came is recorded as it came. Of the length three bytes
+// are enough; the first one is for the status of a recipient.
 const (
-	entrySize  = 2 + 4
+	entrySize  = 4 + 1
 	unanswered = 0xff // the status of a recipient whose reply is due
 )
 
-func appendEntry(dst []byte, letter, status byte, text ...[]byte) []byte {
-	n := 0
-	for _, t := range text {
-		n += len(t)
-	}
-	dst = block.Grow(dst, entrySize+n)
-	dst = append(dst, letter, status)
-	dst = binary.BigEndian.AppendUint32(dst, uint32(n))
-	for _, t := range text {
-		dst = append(dst, t...)
-	}
-	return dst
+// appendEntry appends an entry with room for n bytes of text, and returns it, too.
+func appendEntry(dst []byte, letter byte, n int) (list, entry []byte) {
+	at := len(dst)
+	list = block.Grow(dst, entrySize+n)[:at+entrySize+n]
+	entry = list[at:]
+	binary.BigEndian.PutUint32(entry, uint32(1+n))
+	entry[entrySize-1] = letter
+	return list, entry
 }
 
 // entries calls f with each entry.
 func entries(list []byte, f func(letter, status byte, text string)) {
 	for len(list) > 0 {
-		n := entrySize + int(binary.BigEndian.Uint32(list[2:]))
-		f(list[0], list[1], string(list[entrySize:n]))
+		n := entrySize - 1 + int(binary.BigEndian.Uint32(list)&0xffffff)
+		f(list[entrySize-1], list[0], string(list[entrySize:n]))
 		list = list[n:]
 	}
 }
@@ -78,15 +76,41 @@ func (m *record) note(c protocol.Command, text []byte) {
 	}
 	m.size += len(text)
 	m.recipientDue = c == protocol.CommandEnvelopeRecipient
-	if m.result == nil {
-		m.recipientAt = len(m.came)
-		n := uint32(len(text))
-		dst := block.Grow(m.came, entrySize+len(text))
-		dst = append(dst, byte(c), unanswered, byte(n>>24), byte(n>>16), byte(n>>8), byte(n))
-		m.came = append(dst, text...)
+	if m.result != nil {
+		m.add(c, unanswered, string(text))
 		return
 	}
-	m.add(c, unanswered, string(text))
+	m.recipientAt = len(m.came)
+	var entry []byte
+	m.came, entry = appendEntry(m.came, byte(c), len(text))
+	copy(entry[entrySize:], text)
+	if m.recipientDue {
+		entry[0] = unanswered
+	}
+}
+
+// goOn records one more of the header fields that are in the buffer in a row, the
+// packet that unread begins with: with all of them, when the run ends. It reports
+// whether that is so.
+func (m *record) goOn(unread []byte, p protocol.Packet) bool {
+	n := entrySize + len(p.Payload)
+	if m.size+n > maxRecord || m.result != nil {
+		return false
+	}
+	m.size += n
+	if len(m.run) == 0 {
+		m.run = unread[:0]
+	}
+	m.run = m.run[:len(m.run)+n]
+	return true
+}
+
+// endRun is called before the buffer changes.
+func (m *record) endRun() {
+	if len(m.run) > 0 {
+		m.came = block.Append(m.came, m.run)
+	}
+	m.run = nil
 }
 
 // add adds what came to the result.
@@ -115,7 +139,7 @@ func (m *record) answered(status protocol.Status) {
 	case m.result != nil:
 		m.result.addRecipient(m.recipient, status)
 	default:
-		m.came[m.recipientAt+1] = byte(status)
+		m.came[m.recipientAt] = byte(status)
 	}
 	m.recipientDue = false
 }
@@ -132,9 +156,13 @@ func (m *record) changed(how byte, index int, name, value string) {
 		m.result.changed(how, index, name, value)
 		return
 	}
-	var number [4]byte
-	binary.BigEndian.PutUint32(number[:], uint32(index))
-	m.changes = appendEntry(m.changes, how, 0, number[:], []byte(name), []byte{0}, []byte(value))
+	var entry []byte
+	m.changes, entry = appendEntry(m.changes, how, 4+len(name)+1+len(value))
+	binary.BigEndian.PutUint32(entry[entrySize:], uint32(index))
+	text := entry[entrySize+4:]
+	n := copy(text, name)
+	text[n] = 0
+	copy(text[n+1:], value)
 }
 
 // forgetChanges drops the changes that were recorded.
@@ -148,6 +176,7 @@ func (m *record) forgetChanges() {
 // message returns the result so far.
 func (m *record) message() *MessageResult {
 	if m.result == nil {
+		m.endRun()
 		m.result = &MessageResult{Start: m.start}
 		entries(m.came, func(letter, status byte, text string) { m.add(protocol.Command(letter), status, text) })
 		entries(m.changes, func(how, _ byte, text string) {

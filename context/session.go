@@ -167,7 +167,7 @@ func (ctx *ClientContext) handle(c protocol.Command, p protocol.Packet) {
 	}
 	ctx.phase = phase
 	if c == protocol.CommandNegotiate {
-		ctx.negotiate(event.option)
+		ctx.negotiate(event.message.(protocol.Negotiate).Option)
 		return
 	}
 	if commands[c].noReply&ctx.option.Steps&^ctx.handlers.deciding != 0 {
@@ -196,9 +196,59 @@ func (ctx *ClientContext) look(c protocol.Command, e *arrival) {
 		ctx.payForPanic(c, ctx.debt, err)
 		return
 	}
-	if ctx.cause == nil {
-		ctx.answered(c, protocol.StatusNotChange)
-		ctx.endIfDrained()
+	if ctx.cause != nil {
+		return
+	}
+	if c == protocol.CommandHeader {
+		if ctx.lookOn(e); ctx.cause != nil {
+			return
+		}
+	}
+	ctx.answered(c, protocol.StatusNotChange)
+	ctx.endIfDrained()
+}
+
+// lookOn goes on with the header fields that have come in a row with one that was
+// looked at. They are most of what a mail consists of, and of all that its callers
+// ask and do little is left for the next one. Whatever else there is to do, and
+// whatever is wrong, is left to step.
+func (ctx *ClientContext) lookOn(e *arrival) {
+	watchers, registered := ctx.handlers.of(eventHeader), len(ctx.handlers.list)
+	m, calling := ctx.mail, false
+	defer func() {
+		var err error
+		if calling {
+			if err = recovered(recover()); err == nil {
+				return // it has ended its goroutine, and mu is not held
+			}
+			ctx.mu.Lock()
+		}
+		m.endRun()
+		if err != nil {
+			ctx.payForPanic(protocol.CommandHeader, ctx.debt, err)
+		}
+	}()
+	for len(ctx.pending) == 0 && ctx.owed == 0 && len(ctx.handlers.list) == registered {
+		p, ok, _ := ctx.in.Peek()
+		if !ok || p.Letter != byte(protocol.CommandHeader) || !e.isHeader(p.Payload) || len(e.text) < e.size || !m.goOn(ctx.in.Bytes(), p) {
+			break
+		}
+		ctx.in.Discard(p)
+		if len(watchers) == 0 {
+			continue
+		}
+		ctx.state, ctx.lastState, ctx.status = StateHeader, StateHeader, protocol.StatusNotChange
+		name, value := ctx.field(e)
+		calling = true
+		ctx.mu.Unlock()
+		for _, f := range watchers {
+			f.(headerWatch)(ctx, name, value)
+		}
+		ctx.mu.Lock()
+		calling = false
+		if ctx.cause != nil {
+			break
+		}
 	}
 }
 
@@ -214,55 +264,29 @@ func (ctx *ClientContext) forgetDecision() {
 
 // emit runs the handlers of an event. mu is held, and released while they run.
 func (ctx *ClientContext) emit(c protocol.Command, e *arrival) (protocol.Status, error) {
-	h := &ctx.handlers
+	handlers := ctx.handlers.of(commands[c].event)
+	if len(handlers) == 0 {
+		return protocol.StatusNotChange, nil
+	}
 	switch c {
-	case protocol.CommandConnect:
-		return dispatch(ctx, &h.connect, func(h connectFunc) protocol.Status { return h(ctx, e.host, e.addr) })
-	case protocol.CommandHelo:
-		return dispatchString(ctx, &h.helo, e)
-	case protocol.CommandUnknown:
-		return dispatchString(ctx, &h.unknown, e)
-	case protocol.CommandEnvelopeFrom:
-		return dispatchEnvelope(ctx, &h.envelopeFrom, e)
-	case protocol.CommandEnvelopeRecipient:
-		return dispatchEnvelope(ctx, &h.envelopeRecipient, e)
-	case protocol.CommandData:
-		return dispatch(ctx, &h.data, func(h plainFunc) protocol.Status { return h(ctx) })
 	case protocol.CommandHeader:
-		if len(h.header.handlers) == 0 {
-			break
-		}
-		text := ctx.string(e)
-		name, value := text[:e.first], text[e.first+1:len(text)-1]
-		return dispatch(ctx, &h.header, func(h headerFunc) protocol.Status { return h(ctx, name, value) })
-	case protocol.CommandEndOfHeader:
-		return dispatch(ctx, &h.endOfHeader, func(h plainFunc) protocol.Status { return h(ctx) })
+		e.name, e.value = ctx.field(e)
+	case protocol.CommandEnvelopeFrom, protocol.CommandEnvelopeRecipient:
+		e.name, e.parameters = splitEnvelope(ctx.string(e), e.first)
+	case protocol.CommandHelo, protocol.CommandUnknown:
+		e.name = ctx.string(e)[:e.first]
+	case protocol.CommandConnect:
+		m := e.message.(protocol.Connect)
+		e.name = m.Host
+		e.addr, _ = m.Addr() // decode has checked it
 	case protocol.CommandBody:
-		return ctx.emitBody(e.text)
+		return ctx.emitBody(handlers, e)
 	case protocol.CommandEndOfMessage:
-		var chunk []byte
-		if len(e.text) > 0 {
-			chunk = e.text
+		if len(e.text) == 0 {
+			e.text = nil
 		}
-		return dispatch(ctx, &h.endOfMessage, func(h chunkFunc) protocol.Status { return h(ctx, chunk) })
 	}
-	return protocol.StatusNotChange, nil
-}
-
-func dispatchString(ctx *ClientContext, h *event[stringFunc], e *arrival) (protocol.Status, error) {
-	if len(h.handlers) == 0 {
-		return protocol.StatusNotChange, nil
-	}
-	s := ctx.string(e)[:e.first]
-	return dispatch(ctx, h, func(h stringFunc) protocol.Status { return h(ctx, s) })
-}
-
-func dispatchEnvelope(ctx *ClientContext, h *event[envelopeFunc], e *arrival) (protocol.Status, error) {
-	if len(h.handlers) == 0 {
-		return protocol.StatusNotChange, nil
-	}
-	path, parameters := splitEnvelope(ctx.string(e), e.first)
-	return dispatch(ctx, h, func(h envelopeFunc) protocol.Status { return h(ctx, path, parameters) })
+	return ctx.dispatch(handlers, e)
 }
 
 // begin enters the state of a command and lets a reply be due. It returns the
@@ -314,7 +338,7 @@ func (ctx *ClientContext) owe(c protocol.Command) {
 
 // handleDefineMacro stores macros. They have no reply.
 func (ctx *ClientContext) handleDefineMacro(p protocol.Packet) {
-	listeners := len(ctx.handlers.defineMacro) > 0
+	listeners := len(ctx.handlers.of(eventDefineMacro)) > 0
 	if len(p.Payload) > 0 {
 		c := protocol.Command(p.Payload[0])
 		if ctx.decision != nil && c == protocol.CommandEnvelopeFrom {
@@ -335,7 +359,7 @@ func (ctx *ClientContext) handleDefineMacro(p protocol.Packet) {
 		ctx.end(fmt.Errorf("%w: %w", ErrProtocol, err))
 		return
 	}
-	notify(ctx, &ctx.handlers.defineMacro, func(h func(*ClientContext, protocol.Command, []protocol.Macro)) { h(ctx, m.For, m.Macros) })
+	notify(ctx, eventDefineMacro, func(h func(*ClientContext, protocol.Command, []protocol.Macro)) { h(ctx, m.For, m.Macros) })
 }
 
 // abort ends a mail transaction that the milter has not answered. mu is held.
@@ -351,7 +375,7 @@ func (ctx *ClientContext) abort() {
 		debt = ctx.debt
 	}
 
-	status, err := dispatch(ctx, &ctx.handlers.abort, func(h abortFunc) protocol.Status { return h(ctx, before) })
+	status, err := ctx.dispatch(ctx.handlers.of(eventAbort), &arrival{state: before})
 	ctx.mu.Unlock()
 	report(ctx)
 	if err != nil {

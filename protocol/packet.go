@@ -156,20 +156,30 @@ func (b *Buffer) Discard(p Packet) { b.start += headerSize + letterSize + len(p.
 
 // Peek is like [Buffer.Next] and leaves the packet in the buffer.
 func (b *Buffer) Peek() (p Packet, ok bool, err error) {
-	unread := b.Bytes()
+	unread := b.buf[b.start:b.end]
+	if len(unread) > headerSize {
+		// Of a length of zero, less one, comes one that is too large.
+		n := uint64(binary.BigEndian.Uint32(unread) - letterSize)
+		if n <= uint64(b.maxPayload()) && n <= uint64(len(unread)-headerSize-letterSize) {
+			return Packet{unread[headerSize], unread[headerSize+letterSize:][:n]}, true, nil
+		}
+	}
+	return Packet{}, false, b.fault(unread)
+}
+
+// fault says what is wrong with the packet that begins with unread, which is not
+// complete or too large.
+func (b *Buffer) fault(unread []byte) error {
 	if len(unread) < headerSize {
-		return Packet{}, false, nil
+		return nil
 	}
 	// The length is compared as a 64-bit number: with 32-bit ints it could be
 	// negative.
 	n := uint64(binary.BigEndian.Uint32(unread))
 	if limit := letterSize + uint64(b.maxPayload()); n < letterSize || n > limit {
-		return Packet{}, false, fmt.Errorf("%w: %d bytes (1 to %d are allowed)%s", ErrPacketLength, n, limit, guess(unread))
+		return fmt.Errorf("%w: %d bytes (1 to %d are allowed)%s", ErrPacketLength, n, limit, guess(unread))
 	}
-	if uint64(len(unread)) < headerSize+n {
-		return Packet{}, false, nil
-	}
-	return Packet{unread[headerSize], unread[headerSize+letterSize : headerSize+n]}, true, nil
+	return nil
 }
 
 // ReadPacket returns the next packet, reading from r as often as that takes. The
