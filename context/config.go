@@ -77,8 +77,8 @@ type Config struct {
 	// OnError handler. Nil stands for slog.Default().
 	Logger *slog.Logger
 	// Counters count what happens to this session, and to others that are given
-	// the same ones. Nil counts nothing, except that package client has counters of
-	// its own then. Default: nil.
+	// the same ones. Nil counts nothing; package client has counters of its own then.
+	// Default: nil.
 	Counters *Counters
 	// ID is the number of the session, in log lines and by [ClientContext.ID].
 	ID uint64
