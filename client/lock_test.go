@@ -151,8 +151,7 @@ func (s *callbackScene) play() {
 	})
 	l := callingListener{newFakeListener("/run/s"), s}
 	c.SetListener(l)
-	ended := make(chan error)
-	go func() { ended <- c.Run() }()
+	ended := goRun(c)
 	select {
 	case l.errs <- syscall.EMFILE:
 	case <-l.closed:

@@ -8,16 +8,14 @@ import (
 	"syscall"
 	"testing"
 
-	"github.com/milter-go/milter/client"
 	"github.com/milter-go/milter/context"
-	"github.com/milter-go/milter/option"
 	"github.com/milter-go/milter/protocol"
 )
 
 // TestShutdownOnSignal sends this process SIGUSR1, which nothing else uses: the
 // first one lets the mail go on, the second one ends it.
 func TestShutdownOnSignal(t *testing.T) {
-	c := client.New()
+	c := newClient(t)
 	stop := c.ShutdownOnSignal(syscall.SIGUSR1)
 	defer stop()
 	inMail, aborted := make(chan struct{}), make(chan struct{})
@@ -31,28 +29,13 @@ func TestShutdownOnSignal(t *testing.T) {
 			return protocol.StatusContinue
 		})
 	})
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	c.SetListener(l)
-	ended := make(chan error)
-	go func() { ended <- c.Run() }()
-
-	conn, err := net.Dial("tcp4", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	packets := protocol.Negotiate{Option: option.All()}.Append(nil)
-	packets = protocol.EnvelopeFrom{Path: "<a@example.com>"}.Append(packets)
-	if _, err := conn.Write(packets); err != nil {
-		t.Fatal(err)
-	}
+	wait := run(t, c)
+	addr := c.Addrs()[0]
+	dial(t, addr).say(offer, from("<a@example.com>"))
 	<-inMail
 	raise(t)
 	for { // the first signal closes the listener
-		again, err := net.Dial("tcp4", l.Addr().String())
+		again, err := net.Dial(addr.Network(), addr.String())
 		if err != nil {
 			break
 		}
@@ -65,7 +48,7 @@ func TestShutdownOnSignal(t *testing.T) {
 	}
 	raise(t)
 	<-aborted
-	if err := <-ended; err != nil {
+	if err := wait(); err != nil {
 		t.Errorf("Run returned %v after two signals; want nil", err)
 	}
 }
