@@ -18,12 +18,10 @@ func TestShutdownOnSignal(t *testing.T) {
 	c := newClient(t)
 	stop := c.ShutdownOnSignal(syscall.SIGUSR1)
 	defer stop()
-	inMail, aborted := make(chan struct{}), make(chan struct{})
+	aborted := make(chan struct{})
 	c.OnConnectionEstablished(func(ctx *context.ClientContext) {
-		ctx.OnEnvelopeFrom(func(*context.ClientContext, string, protocol.Parameters) protocol.Status {
-			close(inMail)
-			return protocol.StatusContinue
-		})
+		ctx.OnEnvelopeFrom(proceed)
+		ctx.OnEnvelopeRecipient(proceed)
 		ctx.OnAbort(func(*context.ClientContext, context.State) protocol.Status {
 			close(aborted)
 			return protocol.StatusContinue
@@ -31,8 +29,9 @@ func TestShutdownOnSignal(t *testing.T) {
 	})
 	wait := run(t, c)
 	addr := c.Addrs()[0]
-	dial(t, addr).say(offer, from("<a@example.com>"))
-	<-inMail
+	m := dial(t, addr)
+	m.negotiate(t)
+	m.mail(t)
 	raise(t)
 	for { // the first signal closes the listener
 		again, err := net.Dial(addr.Network(), addr.String())
@@ -41,10 +40,10 @@ func TestShutdownOnSignal(t *testing.T) {
 		}
 		again.Close()
 	}
-	select {
-	case <-aborted:
-		t.Fatal("the first signal ended the mail that was under way")
-	default:
+	for range 100 { // an end by force would come in between
+		if r, err := m.send(protocol.EnvelopeRecipient{Path: "<b@example.com>"}); r != protocol.ReplyContinue || err != nil {
+			t.Fatalf("the first signal ended the mail that was under way: reply to envelope-recipient %v, %v", r, err)
+		}
 	}
 	raise(t)
 	<-aborted
