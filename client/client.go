@@ -27,8 +27,8 @@ var (
 // ServeConn was called.
 type Client struct {
 	// Config is what every session starts with. ID is set by the client: sessions
-	// are numbered from 1. ProcessingSessions is set if it is nil. The client
-	// itself logs to Logger, too.
+	// are numbered from 1. ProcessingSessions and Counters are set if they are nil.
+	// The client itself logs to Logger, too.
 	context.Config
 
 	// ListenBacklog is how many connections may wait to be accepted. Zero or less
@@ -71,6 +71,7 @@ type Client struct {
 	binding   sync.Mutex // held while Listen binds
 	admission sync.Mutex // held while a connection is let in or refused, with RefuseAtLimit
 	refusals  refusals
+	own       context.Counters // unless Config has some
 	reserve   reserve
 
 	prepare sync.Once
@@ -94,6 +95,7 @@ type Client struct {
 	running     bool
 	closed      bool // stop is done or about to be
 	sessions    map[*session]struct{}
+	total       uint64 // sessions there have been
 }
 
 // A namedSpec is a spec with the text it was given as.
@@ -283,6 +285,9 @@ func (c *Client) report(err error) { c.reportTo(c.logger(), err) }
 func (c *Client) reportTo(logger *slog.Logger, err error) {
 	var p *panicError
 	isPanic := errors.As(err, &p)
+	if isPanic {
+		c.counters().Panics.Add(1)
+	}
 	c.mu.Lock()
 	handlers, panics := c.failed, &c.panics
 	if isPanic && !panics.allow() {
@@ -302,6 +307,7 @@ func (c *Client) reportTo(logger *slog.Logger, err error) {
 	}
 	for _, h := range handlers {
 		if fault := protect(func() { h(err) }); fault != nil {
+			c.counters().Panics.Add(1)
 			logger.Error("panic in an OnError handler", "error", fault)
 		}
 	}

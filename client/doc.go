@@ -50,7 +50,8 @@
 // first and every second at last. A client never gives up a listener for a fault
 // that can pass. While there is no descriptor left, connections that wait are
 // closed: so the MTA does at once what it is told to do without a milter. For that
-// the client holds one descriptor back from Listen on.
+// the client holds one descriptor back from Listen on. [Client.Statistics] counts all of
+// this.
 //
 // # Security
 //

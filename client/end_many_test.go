@@ -91,8 +91,7 @@ func endVirtually(t *testing.T, random *rand.Rand) {
 		end()
 	}
 	settle()
-	done := make(chan error, 1)
-	go func() { done <- c.Run() }()
+	done := goRun(c)
 	settle()
 	if phase == inBackOff {
 		select {

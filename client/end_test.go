@@ -176,8 +176,7 @@ func TestEndRaces(t *testing.T) {
 		}
 		started := make(chan net.Addr, 1)
 		c.OnListenStarted(func(addr net.Addr) { started <- addr })
-		done := make(chan error, 1)
-		go func() { done <- c.Run() }()
+		done := goRun(c)
 		if i%3 > 0 {
 			addr := <-started
 			for range i % 5 {
@@ -246,8 +245,7 @@ func TestEndInHandler(t *testing.T) {
 						})
 						ctx.OnFinished(func(*context.ClientContext) { call("OnFinished") })
 					})
-					done := make(chan error, 1)
-					go func() { done <- c.Run() }()
+					done := goRun(c)
 					if handler == "OnError" {
 						l[0].errs <- syscall.EMFILE
 					} else {
@@ -293,7 +291,7 @@ func TestEstablishedPanicCrash(t *testing.T) {
 // TestCloseWithBusyHandler: the MTA sees the end at once, also while a handler does
 // not return.
 func TestCloseWithBusyHandler(t *testing.T) {
-	c := client.New()
+	c := newClient(t)
 	busy, release := make(chan struct{}), make(chan struct{})
 	c.OnConnectionEstablished(func(ctx *context.ClientContext) {
 		ctx.OnHelo(func(*context.ClientContext, string) protocol.Status {
@@ -303,28 +301,15 @@ func TestCloseWithBusyHandler(t *testing.T) {
 		})
 	})
 	defer close(release)
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	c.SetListener(l)
-	ended := make(chan error)
-	go func() { ended <- c.Run() }()
-	conn, err := net.Dial("tcp4", l.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer conn.Close()
-	packets := protocol.Helo{Name: "x"}.Append(protocol.Negotiate{Option: option.All()}.Append(nil))
-	if _, err := conn.Write(packets); err != nil {
-		t.Fatal(err)
-	}
+	wait := run(t, c)
+	m := dial(t, c.Addrs()[0])
+	m.say(offer, protocol.Helo{Name: "x"}.Append(nil))
 	<-busy
 	c.Close()
-	if _, err := io.ReadAll(conn); err != nil {
+	if _, err := io.ReadAll(m); err != nil {
 		t.Errorf("the MTA reads until %v, want the end", err)
 	}
-	if err := <-ended; err != nil {
+	if err := wait(); err != nil {
 		t.Errorf("Run returned %v", err)
 	}
 }

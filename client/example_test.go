@@ -2,6 +2,7 @@ package client_test
 
 import (
 	stdcontext "context"
+	"expvar"
 	"fmt"
 	"log"
 	"net"
@@ -70,6 +71,16 @@ func ExampleClient_Listen() {
 	// Output:
 	// listening on tcp
 	// listening on unix
+}
+
+// The statistics as JSON, which package expvar serves at /debug/vars.
+func ExampleClient_Statistics() {
+	c := client.New()
+	statistics := expvar.Func(func() any { return c.Statistics() })
+	// A program publishes them, once: expvar.Publish("milter", statistics)
+	fmt.Println(statistics)
+	// Output:
+	// {"Sessions":0,"Processing":0,"Refused":0,"Panics":0,"BadPeers":0,"ProtocolErrors":0,"Timeouts":0,"ReplyTimeouts":0}
 }
 
 func ExampleParseSpec() {

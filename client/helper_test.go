@@ -44,12 +44,18 @@ func listen(t *testing.T, c *client.Client) net.Addr {
 	return c.Addrs()[0]
 }
 
+// goRun lets c run. The channel gets what Run returns.
+func goRun(c *client.Client) <-chan error {
+	done := make(chan error, 1)
+	go func() { done <- c.Run() }()
+	return done
+}
+
 // run lets c listen and run. The function it returns waits for the end of Run.
 func run(t *testing.T, c *client.Client) (wait func() error) {
 	t.Helper()
 	listen(t, c)
-	done := make(chan error, 1)
-	go func() { done <- c.Run() }()
+	done := goRun(c)
 	wait = sync.OnceValue(func() error {
 		select {
 		case err := <-done:

@@ -17,8 +17,7 @@ func TestMaxConnections(t *testing.T) {
 		c.Logger = slog.New(slog.NewTextHandler(&log, nil))
 		c.MaxConnections = 2
 		c.OnConnectionEstablished(takeMail)
-		done := make(chan error, 1)
-		go func() { done <- c.Run() }()
+		done := goRun(c)
 		synctest.Wait() // both listeners are in accept
 
 		first, second := l[0].connect(), l[0].connect()

@@ -40,6 +40,7 @@ func everyMethod(c *client.Client, end bool) (called []string) {
 	call("ConnectionSpec", func() { c.ConnectionSpec() })
 	call("Listener", func() { c.Listener() })
 	call("NumberOfProcessingSessions", func() { c.NumberOfProcessingSessions() })
+	call("Statistics", func() { c.Statistics() })
 	call("OnConnectionEstablished", func() { c.OnConnectionEstablished(func(*context.ClientContext) {}) })
 	call("OnListenStarted", func() { c.OnListenStarted(func(net.Addr) {}) })
 	call("OnError", func() { c.OnError(func(error) {}) })
@@ -150,8 +151,7 @@ func (s *callbackScene) play() {
 	})
 	l := callingListener{newFakeListener("/run/s"), s}
 	c.SetListener(l)
-	ended := make(chan error)
-	go func() { ended <- c.Run() }()
+	ended := goRun(c)
 	select {
 	case l.errs <- syscall.EMFILE:
 	case <-l.closed:

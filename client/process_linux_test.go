@@ -9,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"syscall"
@@ -60,8 +59,8 @@ func TestClosedPipe(t *testing.T) {
 }
 
 // playMilter serves at spec with 40 descriptors. For each line of its input it
-// says how much processor time it has used, how many log lines there were, and the
-// last one that was about connections.
+// says how much processor time it has used, how many connections were refused, how
+// many log lines there were, and the last one that was about connections.
 func playMilter(spec string) int {
 	limit := syscall.Rlimit{Cur: 40, Max: 40}
 	if err := syscall.Setrlimit(syscall.RLIMIT_NOFILE, &limit); err != nil {
@@ -85,7 +84,7 @@ func playMilter(spec string) int {
 			if err := syscall.Getrusage(syscall.RUSAGE_SELF, &used); err != nil {
 				fmt.Println(err)
 			}
-			fmt.Println(used.Utime.Nano()+used.Stime.Nano(), lines.Load(), last.Load())
+			fmt.Println(used.Utime.Nano()+used.Stime.Nano(), c.Statistics().Refused, lines.Load(), last.Load())
 		}
 		c.Close()
 	}()
@@ -139,21 +138,27 @@ func (p *milterProcess) line(t *testing.T) string {
 	return strings.TrimSuffix(line, "\n")
 }
 
-// usage returns the processor time that the process has used, the number of its
-// log lines and one of them.
-func (p *milterProcess) usage(t *testing.T) (used time.Duration, lines int, last string) {
+// A usage is what the process says of itself, see playMilter.
+type usage struct {
+	time    time.Duration // of the processor
+	refused int
+	lines   int
+	last    string
+}
+
+func (p *milterProcess) usage(t *testing.T) usage {
 	t.Helper()
 	if _, err := p.in.Write([]byte("\n")); err != nil {
 		t.Fatal(err)
 	}
 	line := p.line(t)
-	fields := strings.SplitN(line, " ", 3)
-	ns, err := strconv.ParseInt(fields[0], 10, 64)
-	if err != nil || len(fields) != 3 {
-		t.Fatalf("the milter says %q", line)
+	fields := strings.SplitN(line, " ", 4)
+	var u usage
+	if n, err := fmt.Sscan(line, &u.time, &u.refused, &u.lines); n != 3 || len(fields) != 4 {
+		t.Fatalf("the milter says %q: %v", line, err)
 	}
-	lines, _ = strconv.Atoi(fields[1])
-	return time.Duration(ns), lines, fields[2]
+	u.last = fields[3]
+	return u
 }
 
 // In a process that has no descriptor left the sessions that run go on, and
@@ -178,24 +183,26 @@ func TestOutOfFiles(t *testing.T) {
 
 			// Nothing comes for a while, then somebody every now and then.
 			start := time.Now()
-			usedBefore, linesBefore, _ := p.usage(t)
+			before := p.usage(t)
 			for range 4 {
 				time.Sleep(300 * time.Millisecond) // real time: it is the processor time in it that counts
 				if s, _ := outOfFiles(t, network, p.addr, 1); len(s) != 0 {
 					t.Error("served without a descriptor")
 				}
 			}
-			used, lines, last := p.usage(t)
+			after := p.usage(t)
 			span := time.Since(start)
-			if used -= usedBefore; used > span/20 {
+			if used := after.time - before.time; used > span/20 {
 				t.Errorf("used %v of %v, want less than 5 %%", used, span)
 			}
-			if lines -= linesBefore; lines > int(span/time.Second)+1 || linesBefore == 0 {
-				t.Errorf("%d log lines, then %d in %v; want some, then one a second at most", linesBefore, lines, span)
+			if lines := after.lines - before.lines; lines > int(span/time.Second)+1 || before.lines == 0 {
+				t.Errorf("%d log lines, then %d in %v; want some, then one a second at most", before.lines, lines, span)
 			}
-			if !strings.Contains(last, "too many open files; waiting connections that were closed: ") {
-				t.Errorf("a fault is %q; want the number of connections that were closed", last)
+			if !strings.Contains(after.last, "too many open files; waiting connections that were closed: ") {
+				t.Errorf("a fault is %q; want the number of connections that were closed", after.last)
 			}
+			// They are counted when all that waited at that moment are closed.
+			eventually(t, fmt.Sprintf("%d connections are refused", closed+4), func() bool { return p.usage(t).refused == closed+4 })
 
 			for _, m := range served {
 				m.Close()

@@ -6,9 +6,7 @@ import (
 	"testing"
 	"time"
 
-	"github.com/milter-go/milter/client"
 	"github.com/milter-go/milter/context"
-	"github.com/milter-go/milter/option"
 	"github.com/milter-go/milter/protocol"
 )
 
@@ -19,37 +17,27 @@ func TestMacrosInAWriteOfTheirOwn(t *testing.T) {
 	if runtime.GOOS != "linux" {
 		t.Skip("acknowledgements can be asked for on Linux only")
 	}
-	c := client.New()
+	c := newClient(t)
 	c.OnConnectionEstablished(func(ctx *context.ClientContext) {
 		ctx.OnHelo(func(*context.ClientContext, string) protocol.Status { return protocol.StatusContinue })
 	})
-	l, err := net.Listen("tcp4", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	c.SetListener(l)
 	run(t, c)
-	conn, err := net.Dial("tcp4", l.Addr().String())
-	if err != nil {
+	m := dial(t, c.Addrs()[0])
+	if err := m.Conn.(*net.TCPConn).SetNoDelay(false); err != nil {
 		t.Fatal(err)
 	}
-	defer conn.Close()
-	if err := conn.(*net.TCPConn).SetNoDelay(false); err != nil {
-		t.Fatal(err)
-	}
-	var in protocol.Buffer
 	exchange := func(writes ...[]byte) {
 		t.Helper()
 		for _, b := range writes {
-			if _, err := conn.Write(b); err != nil {
+			if _, err := m.Write(b); err != nil {
 				t.Fatal(err)
 			}
 		}
-		if _, err := in.ReadPacket(conn); err != nil {
+		if _, err := m.buffer.ReadPacket(m); err != nil {
 			t.Fatal(err)
 		}
 	}
-	exchange(protocol.Negotiate{Option: option.All()}.Append(nil))
+	exchange(offer)
 	macros := protocol.DefineMacro{For: 'H', Macros: []protocol.Macro{{Name: "{cipher}", Value: "none"}}}.Append(nil)
 	helo := protocol.Helo{Name: "mx.example.org"}.Append(nil)
 

@@ -24,12 +24,14 @@ const (
 type refusals struct {
 	number  atomic.Int32
 	running sync.WaitGroup
+	total   atomic.Uint64 // ever, with those that were dropped
 }
 
 // refuse tells the MTA of a temporary failure and closes the connection. It does
 // not wait for that. Who has no place among those that are being refused is told
 // nothing.
 func (c *Client) refuse(conn net.Conn) {
+	c.refusals.total.Add(1)
 	if c.refusals.number.Add(1) > maxRefusals {
 		c.refusals.number.Add(-1)
 		conn.Close()

@@ -26,13 +26,12 @@ import (
 
 // fullClient returns a client that refuses connections, as its one place is taken
 // by the session that is returned.
-func fullClient(t *testing.T, names ...string) (c *client.Client, l []*fakeListener, only *mta, done chan error) {
+func fullClient(t *testing.T, names ...string) (c *client.Client, l []*fakeListener, only *mta, done <-chan error) {
 	t.Helper()
 	c, l = newFake(t, names...)
 	c.MaxConnections, c.RefuseAtLimit = 1, true
-	done = make(chan error, 1)
 	c.OnConnectionEstablished(takeMail)
-	go func() { done <- c.Run() }()
+	done = goRun(c)
 	only = l[0].connect()
 	only.negotiate(t)
 	return c, l, only, done
@@ -78,8 +77,7 @@ func TestRefuseAtLimit(t *testing.T) {
 		c.MaxConnections, c.RefuseAtLimit = 2, true
 		var established atomic.Int32
 		c.OnConnectionEstablished(func(ctx *context.ClientContext) { established.Add(1); takeMail(ctx) })
-		done := make(chan error, 1)
-		go func() { done <- c.Run() }()
+		done := goRun(c)
 		first, second := l[0].connect(), l[1].connect()
 		first.negotiate(t)
 		second.negotiate(t)
@@ -120,8 +118,7 @@ func TestRefuseAtLimitRace(t *testing.T) {
 		c.MaxConnections, c.RefuseAtLimit = 1, true
 		var established atomic.Int32
 		c.OnConnectionEstablished(func(*context.ClientContext) { established.Add(1) })
-		done := make(chan error, 1)
-		go func() { done <- c.Run() }()
+		done := goRun(c)
 		begin := make(chan bool)
 		var ready, group sync.WaitGroup
 		for _, l := range l {

@@ -122,7 +122,9 @@ func (c *Client) accept(l *listener) error {
 			return err
 		}
 		if errors.Is(err, syscall.EMFILE) || errors.Is(err, syscall.ENFILE) {
-			dropped += c.reserve.spend(l.Listener)
+			n := c.reserve.spend(l.Listener)
+			c.refusals.total.Add(uint64(n))
+			dropped += n
 		}
 		delay = min(max(2*delay, minAcceptDelay), maxAcceptDelay)
 		if faults.allow() {

@@ -97,8 +97,7 @@ func TestAcceptBackOff(t *testing.T) {
 					}
 					reports = append(reports, fmt.Sprint(time.Since(start), " ", err))
 				})
-				done := make(chan error, 1)
-				go func() { done <- c.Run() }()
+				done := goRun(c)
 
 				// A fault is taken when accept is tried again.
 				var tries []time.Duration
@@ -162,8 +161,7 @@ func TestAcceptBroken(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, l := newFake(t, "/run/a", "/run/b")
 		c.OnConnectionEstablished(takeMail)
-		done := make(chan error, 1)
-		go func() { done <- c.Run() }()
+		done := goRun(c)
 		m := l[0].connect()
 		m.negotiate(t)
 		m.mail(t)

@@ -40,6 +40,7 @@ func (c *Client) newSession(conn *socket.Conn) *session {
 		if c.each.ProcessingSessions == nil {
 			c.each.ProcessingSessions = c.NumberOfProcessingSessions
 		}
+		c.each.Counters = c.counters()
 	})
 	config := c.each
 	config.ID = c.ids.Add(1)
@@ -63,6 +64,7 @@ func (c *Client) add(s *session, wait bool) error {
 		return ErrClosed
 	}
 	c.sessions[s] = struct{}{}
+	c.total++
 	return nil
 }
 

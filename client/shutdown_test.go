@@ -18,8 +18,7 @@ func TestShutdownWaitsForMail(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, l := newFake(t, "/run/s")
 		c.OnConnectionEstablished(takeMail)
-		done := make(chan error, 1)
-		go func() { done <- c.Run() }()
+		done := goRun(c)
 		idle, busy := l[0].connect(), l[0].connect()
 		idle.negotiate(t)
 		busy.negotiate(t)
@@ -70,8 +69,7 @@ func TestShutdownTimeout(t *testing.T) {
 				}
 			})
 		})
-		done := make(chan error, 1)
-		go func() { done <- c.Run() }()
+		done := goRun(c)
 		m := l[0].connect()
 		m.negotiate(t)
 		m.mail(t)
@@ -117,8 +115,7 @@ func TestCloseWithStuckHandler(t *testing.T) {
 						return protocol.StatusContinue
 					})
 				})
-				done := make(chan error, 1)
-				go func() { done <- c.Run() }()
+				done := goRun(c)
 				m := l[0].connect()
 				if handler == "OnEnvelopeFrom" {
 					m.negotiate(t)
@@ -168,8 +165,7 @@ func TestShutdownBeforeNextSession(t *testing.T) {
 				synctest.Wait()
 			})
 		})
-		done := make(chan error, 1)
-		go func() { done <- c.Run() }()
+		done := goRun(c)
 		m := l[0].connect()
 		m.negotiate(t)
 		if _, err := m.send(protocol.Bare(protocol.CommandQuitNewConnection)); err != nil {

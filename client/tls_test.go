@@ -47,8 +47,7 @@ func TestTLS(t *testing.T) {
 		})
 	})
 	c.SetListener(l)
-	ended := make(chan error)
-	go func() { ended <- c.Run() }()
+	wait := run(t, c)
 	roots := x509.NewCertPool()
 	roots.AddCert(leaf)
 	conn, err := tls.Dial("tcp4", l.Addr().String(), &tls.Config{RootCAs: roots})
@@ -74,7 +73,7 @@ func TestTLS(t *testing.T) {
 	}
 	mta.Close()
 	c.Close()
-	if err := <-ended; err != nil {
+	if err := wait(); err != nil {
 		t.Error(err)
 	}
 }

@@ -76,6 +76,10 @@ type Config struct {
 	// Logger takes what nobody handles: panics always, errors when there is no
 	// OnError handler. Nil stands for slog.Default().
 	Logger *slog.Logger
+	// Counters count what happens to this session, and to others that are given
+	// the same ones. Nil counts nothing; package client has counters of its own then.
+	// Default: nil.
+	Counters *Counters
 	// ID is the number of the session, in log lines and by [ClientContext.ID].
 	ID uint64
 	// Parent gives the session its values, and ends the session as Close does when

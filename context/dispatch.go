@@ -110,7 +110,9 @@ func (ctx *ClientContext) panicked(err error) {
 	ctx.fail(err)
 }
 
+// logPanic counts and logs a panic. Each passes here once.
 func (ctx *ClientContext) logPanic(err error) {
+	ctx.config.Counters.panicked()
 	stack := []byte(nil)
 	if p, ok := err.(*panicError); ok {
 		stack = p.stack

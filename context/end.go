@@ -90,6 +90,7 @@ func (ctx *ClientContext) finish() {
 		return
 	}
 	cause, inMessage := ctx.cause, ctx.inMessage
+	ctx.config.Counters.ended(cause, ctx.option.Version != 0)
 	_, panicked := cause.(*panicError)
 	switch {
 	case panicked: // with whatever error: it may be one of ours

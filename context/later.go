@@ -217,6 +217,7 @@ func (ctx *ClientContext) keepAlivePassed(debt uint64) {
 func (ctx *ClientContext) replyTimedOut(debt uint64) {
 	ctx.mu.Lock()
 	if ctx.debt == debt && ctx.owed != 0 {
+		ctx.config.Counters.replyTimedOut()
 		err := fmt.Errorf("%w: %v at %v", ErrReplyTimeout, ctx.config.ReplyTimeout, ctx.owed)
 		ctx.endLate(err)
 		ctx.cancelMessage(err)
