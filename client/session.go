@@ -42,9 +42,7 @@ func (c *Client) newSession(conn *socket.Conn) *session {
 		}
 		c.each.Counters = c.counters()
 	})
-	config := c.each
-	config.ID = c.ids.Add(1)
-	return &session{conn, context.New(conn, config)}
+	return &session{conn, context.NewSession(conn, &c.each, c.ids.Add(1))}
 }
 
 // refuse closes the connection of a session that is not added.

@@ -41,7 +41,7 @@ func (ctx *ClientContext) NegotiateResponse(o option.Option, macros *option.Macr
 	ctx.mu.Lock()
 	if n := ctx.negotiation; n != nil && status != protocol.StatusProgress {
 		n.proposal = o
-		n.macros = option.MacroRequests{}
+		n.macros = new(option.MacroRequests)
 		n.macros.Merge(macros)
 	}
 	err := ctx.respondLocked(protocol.CommandNegotiate, 0, status)

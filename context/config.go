@@ -90,6 +90,14 @@ type Config struct {
 	ProcessingSessions func() int
 }
 
+// parent returns what the sessions are part of.
+func (c *Config) parent() stdcontext.Context {
+	if c.Parent == nil {
+		return stdcontext.Background()
+	}
+	return c.Parent
+}
+
 // DefaultConfig returns the defaults that are said at each field.
 func DefaultConfig() Config {
 	return Config{

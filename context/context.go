@@ -26,7 +26,8 @@ import (
 type ClientContext struct {
 	due
 
-	config Config // as given; the values that can be set live below mu
+	config *Config // not changed; the values that can be set live below mu
+	id     uint64
 	w      io.Writer
 
 	leaveParent func() bool                 // nil: the parent never ends
@@ -106,12 +107,15 @@ var _ stdcontext.Context = (*ClientContext)(nil)
 // the MTA sends, and its replies are written to w, a whole packet or several at
 // a time. With a connection as w, [ClientContext.Serve] runs the session on it.
 func New(w io.Writer, config Config) *ClientContext {
-	if config.Parent == nil {
-		config.Parent = stdcontext.Background()
-	}
-	parent := config.Parent
+	return NewSession(w, &config, config.ID)
+}
+
+// NewSession is [New] for one of many sessions with the same configuration. They
+// share it, so it must not be changed any more. id takes the place of its ID.
+func NewSession(w io.Writer, config *Config, id uint64) *ClientContext {
 	ctx := &ClientContext{
 		config:           config,
+		id:               id,
 		w:                w,
 		in:               protocol.Buffer{MaxPayload: config.MaxPayload},
 		state:            StateStart,
@@ -124,7 +128,7 @@ func New(w io.Writer, config Config) *ClientContext {
 	}
 	ctx.due.ctx = ctx
 	ctx.wake.L = &ctx.mu
-	if parent.Done() != nil {
+	if parent := config.parent(); parent.Done() != nil {
 		ctx.leaveParent = stdcontext.AfterFunc(parent, func() {
 			ctx.fail(fmt.Errorf("%w: %w", ErrClosed, stdcontext.Cause(parent)))
 			ctx.drive()
@@ -135,7 +139,7 @@ func New(w io.Writer, config Config) *ClientContext {
 
 // Deadline implements the standard Context.
 func (ctx *ClientContext) Deadline() (deadline time.Time, ok bool) {
-	return ctx.config.Parent.Deadline()
+	return ctx.config.parent().Deadline()
 }
 
 // Done returns a channel that is closed when the session ends, by whichever side.
@@ -165,7 +169,7 @@ func (ctx *ClientContext) Value(key any) any {
 // somebody asks for it.
 func (ctx *ClientContext) standard() stdcontext.Context {
 	if ctx.std == nil {
-		ctx.std, ctx.cancel = stdcontext.WithCancelCause(ctx.config.Parent)
+		ctx.std, ctx.cancel = stdcontext.WithCancelCause(ctx.config.parent())
 		if ctx.cause != nil {
 			ctx.cancel(ctx.cause)
 		}
@@ -174,7 +178,7 @@ func (ctx *ClientContext) standard() stdcontext.Context {
 }
 
 // ID returns the number of the session, [Config.ID].
-func (ctx *ClientContext) ID() uint64 { return ctx.config.ID }
+func (ctx *ClientContext) ID() uint64 { return ctx.id }
 
 // NumberOfProcessingSessions returns how many sessions the client of this one
 // serves, this one included; 0 for a session without a client.
@@ -330,8 +334,8 @@ func (ctx *ClientContext) Logger() *slog.Logger {
 	if logger == nil {
 		logger = slog.Default()
 	}
-	if ctx.config.ID != 0 {
-		logger = logger.With("session", ctx.config.ID)
+	if ctx.id != 0 {
+		logger = logger.With("session", ctx.id)
 	}
 	if id, ok := ctx.LookupMacro("i"); ok {
 		logger = logger.With("queue_id", id)

@@ -79,6 +79,9 @@ type handlers struct {
 	deciding option.Step // the no-reply steps of the events that have a handler which is no watcher
 }
 
+// usualHandlers is how many handlers there is room for at first.
+const usualHandlers = 12
+
 // of returns the functions for an event.
 func (h *handlers) of(e event) []any {
 	if e == 0 {
@@ -95,7 +98,10 @@ func (ctx *ClientContext) register(e event, f any) {
 	if len(h.list) == 1<<16-1 {
 		panic("context: more than 65535 handlers in one session")
 	}
-	if ctx.running { // handlers of the list may be running
+	switch {
+	case h.list == nil:
+		h.list = make([]any, 0, usualHandlers)
+	case ctx.running: // handlers of the list may be running
 		h.list = slices.Clone(h.list)
 	}
 	h.list = slices.Insert(h.list, int(h.end[e]), f)

@@ -3,6 +3,7 @@ package context
 import (
 	"fmt"
 
+	"github.com/milter-go/milter/internal/block"
 	"github.com/milter-go/milter/option"
 	"github.com/milter-go/milter/protocol"
 	"github.com/milter-go/milter/reply"
@@ -15,8 +16,8 @@ const internalSteps option.Step = 0x70000000
 // A negotiation is what is on the table until the offer is answered.
 type negotiation struct {
 	offer    option.Option
-	proposal option.Option // what the handlers make of it
-	macros   option.MacroRequests
+	proposal option.Option         // what the handlers make of it
+	macros   *option.MacroRequests // nil: none
 }
 
 // DefaultOption returns the answer to offer that the library gives by itself:
@@ -88,8 +89,8 @@ func (ctx *ClientContext) negotiate(offer option.Option) {
 // emitNegotiate runs the handlers. They work on copies: a late answer may come
 // while they run.
 func (ctx *ClientContext) emitNegotiate(n *negotiation) (protocol.Status, error) {
-	proposal, macros := n.proposal, option.MacroRequests{}
-	status, err := ctx.dispatch(ctx.handlers.of(eventNegotiate), &arrival{proposal: &proposal, macros: &macros})
+	proposal, macros := n.proposal, new(option.MacroRequests)
+	status, err := ctx.dispatch(ctx.handlers.of(eventNegotiate), &arrival{proposal: &proposal, macros: macros})
 	if ctx.negotiation == n && err == nil {
 		n.proposal, n.macros = proposal, macros
 	}
@@ -117,7 +118,10 @@ func (ctx *ClientContext) payNegotiation(status protocol.Status) error {
 	case protocol.StatusDefault, protocol.StatusNotChange, protocol.StatusAllOptions:
 		o = ctx.defaultOption(n.offer)
 	}
-	if err := ctx.write(n.answer(o)); err != nil {
+	packet := n.answer(o).Append(block.Grow(nil, block.Small))
+	err := ctx.write(packet)
+	block.Put(packet)
+	if err != nil {
 		return err
 	}
 	ctx.option, ctx.negotiation = o, nil
@@ -132,19 +136,19 @@ func (ctx *ClientContext) payNegotiation(status protocol.Status) error {
 	return fault
 }
 
-// answer returns the packet that answers with o.
-func (n *negotiation) answer(o option.Option) []byte {
-	message := reply.Negotiate{Option: o}
-	if n.offer.Actions.Has(option.ActionSetSymbolList) {
-		message.Macros.Merge(&n.macros)
-		_, eom := message.Macros.Get(option.MacroStageEndOfMessage)
-		if _, eoh := message.Macros.Get(option.MacroStageEndOfHeader); eom && !eoh {
-			// Sendmail 8.17.1 honours the list for end-of-message only if there is
-			// one for end-of-header (milter.c tests the wrong index).
-			_ = message.Macros.Set(option.MacroStageEndOfHeader)
-		}
+// answer returns the answer with o.
+func (n *negotiation) answer(o option.Option) reply.Negotiate {
+	if n.macros == nil || !n.offer.Actions.Has(option.ActionSetSymbolList) {
+		return reply.Negotiate{Option: o}
 	}
-	return message.Append(nil)
+	macros := *n.macros
+	_, eom := macros.Get(option.MacroStageEndOfMessage)
+	if _, eoh := macros.Get(option.MacroStageEndOfHeader); eom && !eoh {
+		// Sendmail 8.17.1 honours the list for end-of-message only if there is one
+		// for end-of-header (milter.c tests the wrong index).
+		_ = macros.Set(option.MacroStageEndOfHeader)
+	}
+	return reply.Negotiate{Option: o, Macros: macros}
 }
 
 // refuse ends the session at its negotiation.

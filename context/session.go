@@ -390,7 +390,7 @@ func (ctx *ClientContext) abort() {
 // quitNewConnection ends this session and prepares the next one on the same
 // connection, which begins with what was negotiated.
 func (ctx *ClientContext) quitNewConnection() {
-	next := New(ctx.w, ctx.config)
+	next := NewSession(ctx.w, ctx.config, ctx.id)
 	_, _ = next.in.Write(ctx.in.Bytes())
 	next.option = ctx.option
 	next.phase = phaseNegotiated
