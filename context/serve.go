@@ -72,7 +72,7 @@ type reader ClientContext
 
 // recheck is how long a wait may be that nobody has looked before, see
 // [socket.Session].
-const recheck = 200 * time.Millisecond
+const recheck = 500 * time.Millisecond
 
 // Wait prepares a wait for bytes from the MTA, for its hang-up, for a timeout, or
 // for a kick.
