@@ -1,6 +1,7 @@
 package main
 
 import (
+	stdcontext "context"
 	"errors"
 	"io"
 	"net"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/milter-go/milter/client/miltertest"
+	"github.com/milter-go/milter/cmd/internal/mta"
 	"github.com/milter-go/milter/protocol"
 )
 
@@ -29,8 +31,8 @@ type player struct {
 
 // playSession plays the number-th session. It returns the results of the mails as
 // far as there are any.
-func playSession(o *options, d *dialer, out *output, number int) (results []miltertest.Result, err error) {
-	conn, err := d.dial()
+func playSession(o *options, d *mta.Dialer, out *output, number int) (results []miltertest.Result, err error) {
+	conn, err := d.Dial(stdcontext.Background())
 	if err != nil {
 		return nil, err
 	}
