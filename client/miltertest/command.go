@@ -59,6 +59,11 @@ func ruleOf(c protocol.Command) rule {
 // when the answer did not come in time.
 func (s *Session) Do(m protocol.Message) (Answer, error) {
 	c := m.Command()
+	if s.Before != nil {
+		if err := s.Before(m); err != nil {
+			return Answer{}, err
+		}
+	}
 	if err := s.silent(c); err != nil {
 		return Answer{}, err
 	}

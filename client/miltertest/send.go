@@ -60,7 +60,7 @@ func (s *Session) Deliver(mail Mail) (Result, error) {
 }
 
 // Send plays one mail, as Sendmail does: MAIL FROM, the recipients, DATA, the
-// header, the body in chunks of protocol.MaxChunk bytes, the end of the message.
+// header, the body in the pieces of Chunks, the end of the message.
 // It may be called several times. What the SMTP session lacks before the mail is
 // played first: Negotiate; Connect with a client mx.example.net at 192.0.2.1,
 // port 50443; Helo with that name.
@@ -200,7 +200,11 @@ func (s *Session) sendContent(mail Mail, r *Result) (done bool, err error) {
 	if err != nil || r.take(protocol.CommandEndOfHeader, a, mail) {
 		return true, err
 	}
-	for chunk := range slices.Chunk(mail.Body, protocol.MaxChunk) {
+	chunks := slices.Chunk(mail.Body, protocol.MaxChunk)
+	if s.Chunks != nil {
+		chunks = s.Chunks(mail.Body)
+	}
+	for chunk := range chunks {
 		a, err := s.Body(chunk)
 		if err != nil {
 			return true, err

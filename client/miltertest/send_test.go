@@ -2,6 +2,9 @@ package miltertest_test
 
 import (
 	"bytes"
+	"errors"
+	"iter"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -149,6 +152,88 @@ func TestSecondHeloIsAskedAgain(t *testing.T) {
 	}
 	if diff := cmp.Diff("OCHHMRRTLLLNBE", letters(got())); diff != "" {
 		t.Errorf("sent (-want +got):\n%s", diff)
+	}
+}
+
+// Before has its say about each command: here each recipient has macros of its
+// own, and another command goes before DATA, also where DATA is not sent.
+func TestBefore(t *testing.T) {
+	const end = "L X|1| L Y|2| L x|3| N B text\r\n E Q"
+	tests := []struct {
+		name    string
+		version uint32
+		want    string
+	}{
+		{"version 6", 6, "D R{rcpt_addr}|<b@example.com>| R <b@example.com>| D R{rcpt_addr}|c@example.com| R c@example.com|NOTIFY=NEVER| U XYZZY| T " + end},
+		{"version 3", 3, "D R{rcpt_addr}|<b@example.com>| R <b@example.com>| D R{rcpt_addr}|c@example.com| R c@example.com|NOTIFY=NEVER| U XYZZY| " + end},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			s, got := start(t, answers{protocol.CommandNegotiate: {packets(reply.Negotiate{Option: option.Option{Version: tt.version}})}})
+			var asked []byte
+			s.Before = func(next protocol.Message) error {
+				asked = append(asked, byte(next.Command()))
+				switch next := next.(type) {
+				case protocol.EnvelopeRecipient:
+					s.Macros = map[protocol.Command][]protocol.Macro{next.Command(): {macro("{rcpt_addr}", next.Path)}}
+				case protocol.Bare:
+					if next.Command() == protocol.CommandData {
+						_, err := s.Unknown("XYZZY")
+						return err
+					}
+				}
+				return nil
+			}
+			must[miltertest.Result](t)(s.Deliver(message()))
+			if diff := cmp.Diff(tt.want, strings.Join(got()[4:], " ")); diff != "" {
+				t.Errorf("sent behind the sender (-want +got):\n%s", diff)
+			}
+			if diff := cmp.Diff("OCHMRRTULLLNBEQ", string(asked)); diff != "" {
+				t.Errorf("asked (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestBeforeFails(t *testing.T) {
+	s, got := start(t, nil)
+	enough := errors.New("enough")
+	s.Before = func(next protocol.Message) error {
+		if next.Command() == protocol.CommandData {
+			return enough
+		}
+		return nil
+	}
+	if _, err := s.Send(message()); err != enough {
+		t.Errorf("error %v, want %v", err, enough)
+	}
+	if diff := cmp.Diff("OCHMRR", letters(got())); diff != "" {
+		t.Errorf("sent (-want +got):\n%s", diff)
+	}
+}
+
+func TestSendChunks(t *testing.T) {
+	tests := []struct {
+		name   string
+		chunks func(body []byte) iter.Seq[[]byte]
+		answer []string
+		want   []string
+	}{
+		{"in threes", func(body []byte) iter.Seq[[]byte] { return slices.Chunk(body, 3) }, nil, []string{"B tex", "B t\r\n", "E"}},
+		{"skipped", func(body []byte) iter.Seq[[]byte] { return slices.Chunk(body, 1) }, []string{bare(protocol.ReplySkip)}, []string{"B t", "E"}},
+		{"rejected", func(body []byte) iter.Seq[[]byte] { return slices.Chunk(body, 1) }, []string{bare(protocol.ReplyReject)}, []string{"B t"}},
+		{"none", func([]byte) iter.Seq[[]byte] { return func(func([]byte) bool) {} }, nil, []string{"E"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			s, got := start(t, answers{protocol.CommandNegotiate: agree(0, option.StepSkip), protocol.CommandBody: tt.answer})
+			s.Chunks = tt.chunks
+			must[miltertest.Result](t)(s.Send(message()))
+			sent := got()
+			if diff := cmp.Diff(tt.want, sent[slices.Index(sent, "N")+1:]); diff != "" {
+				t.Errorf("sent behind the header (-want +got):\n%s", diff)
+			}
+		})
 	}
 }
 

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"iter"
 	"net"
 	"os"
 	"sync"
@@ -42,6 +43,16 @@ type Session struct {
 	// those of its list that are known there or at an earlier stage go out
 	// instead. The default is none.
 	Macros map[protocol.Command][]protocol.Macro
+	// Before, if it is set, is called before each command, also one that will not
+	// be sent. It may set the fields for it, such as the macros of one recipient,
+	// and play other commands, for which it is called in their turn. Its error
+	// ends the call, and the command is not sent.
+	Before func(next protocol.Message) error
+	// Chunks, if it is set, cuts the body of a mail into the pieces that
+	// [Session.Send] sends. The default is pieces of protocol.MaxChunk bytes, as
+	// MTAs send them; slices.Chunk(body, 1) shows if a milter minds where a piece
+	// ends.
+	Chunks func(body []byte) iter.Seq[[]byte]
 
 	conn    net.Conn
 	packets chan protocol.Packet // what came; closed after the last one

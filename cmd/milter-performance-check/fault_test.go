@@ -1,22 +1,19 @@
 package main
 
 import (
-	"net"
 	"os"
-	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 
-	"github.com/milter-go/milter/client"
+	"github.com/milter-go/milter/cmd/internal/cmdtest"
 	"github.com/milter-go/milter/option"
 	"github.com/milter-go/milter/protocol"
 	"github.com/milter-go/milter/reply"
 )
-
-type answers = map[protocol.Command]string
 
 // What milters do wrong, each in a message of its own.
 func TestFaults(t *testing.T) {
@@ -30,86 +27,86 @@ func TestFaults(t *testing.T) {
 		args []string
 		want string // behind "session 1, connection 1, "
 	}{
-		{"closes at once", &fake{answers: answers{'O': "close"}}, nil,
+		{"closes at once", &fake{Answers: answers{'O': cmdtest.Close}}, nil,
 			`negotiate: expected a reply, got "": the milter closed the connection`},
-		{"no negotiation", &fake{answers: answers{'O': bare('c')}}, nil,
+		{"no negotiation", &fake{Answers: answers{'O': bare('c')}}, nil,
 			`negotiate: expected 'O', got "\x00\x00\x00\x01c"`},
-		{"short negotiation", &fake{answers: answers{'O': "\x00\x00\x00\x02O\x00"}}, nil,
+		{"short negotiation", &fake{Answers: answers{'O': "\x00\x00\x00\x02O\x00"}}, nil,
 			`negotiate: expected 'O', got "\x00\x00\x00\x02O\x00": malformed negotiate reply: need 12 bytes for version, actions and steps`},
-		{"step not offered", &fake{steps: option.StepSkip}, []string{"--offer=no-body"},
+		{"step not offered", &fake{Steps: option.StepSkip}, []string{"--offer=no-body"},
 			`negotiate: expected what was offered, got "\x00\x00\x00\rO\x00\x00\x00\x06\x00\x00\x00\x00\x00\x00\x04\x00": steps were not offered: skip`},
-		{"action not offered", &fake{actions: option.ActionQuarantine}, []string{"--actions=add-headers"},
+		{"action not offered", &fake{Actions: option.ActionQuarantine}, []string{"--actions=add-headers"},
 			`negotiate: expected what was offered, got "\x00\x00\x00\rO\x00\x00\x00\x06\x00\x00\x00 \x00\x00\x00\x00": actions were not offered: quarantine`},
-		{"version not offered", &fake{answers: answers{'O': packets(reply.Negotiate{Option: option.Option{Version: 7}})}}, nil,
+		{"version not offered", &fake{Answers: answers{'O': packets(reply.Negotiate{Option: option.Option{Version: 7}})}}, nil,
 			`negotiate: expected what was offered, got "\x00\x00\x00\rO\x00\x00\x00\a\x00\x00\x00\x00\x00\x00\x00\x00": version 7 is not from 2 to 6`},
-		{"something behind the negotiation", &fake{answers: answers{'O': packets(reply.Negotiate{Option: option.Option{Version: 6}}) + "x"}}, nil,
+		{"something behind the negotiation", &fake{Answers: answers{'O': packets(reply.Negotiate{Option: option.Option{Version: 6}}) + "x"}}, nil,
 			`negotiate: expected nothing more, got "x": ` + again},
 
-		{"discard at connect", &fake{answers: answers{'C': bare('d')}}, nil,
+		{"discard at connect", &fake{Answers: answers{'C': bare('d')}}, nil,
 			`connect: expected 'c', 'a', 'r', 't' or 'y', got "\x00\x00\x00\x01d": there is no message yet that could be discarded`},
-		{"skip at header", &fake{steps: option.StepSkip, answers: answers{'L': bare('s')}}, nil,
+		{"skip at header", &fake{Steps: option.StepSkip, Answers: answers{'L': bare('s')}}, nil,
 			`message 1, header 1: expected 'c', 'a', 'r', 't', 'y' or 'd', got "\x00\x00\x00\x01s": only a body chunk may be skipped`},
-		{"skip not negotiated", &fake{answers: answers{'B': bare('s')}}, nil,
+		{"skip not negotiated", &fake{Answers: answers{'B': bare('s')}}, nil,
 			`message 1, body 1: expected 'c', 'a', 'r', 't', 'y' or 'd', got "\x00\x00\x00\x01s": the step skip was not negotiated`},
-		{"no letter of a reply", &fake{answers: answers{'T': bare('Z')}}, nil,
+		{"no letter of a reply", &fake{Answers: answers{'T': bare('Z')}}, nil,
 			`message 1, data: expected 'c', 'a', 'r', 't', 'y' or 'd', got "\x00\x00\x00\x01Z"`},
-		{"reply with a payload", &fake{answers: answers{'N': "\x00\x00\x00\x02c\x00"}}, nil,
+		{"reply with a payload", &fake{Answers: answers{'N': "\x00\x00\x00\x02c\x00"}}, nil,
 			`message 1, end-of-header: expected "\x00\x00\x00\x01c", got "\x00\x00\x00\x02c\x00": the reply has no payload`},
-		{"malformed text", &fake{answers: answers{'R': "\x00\x00\x00\x04y250"}}, nil,
+		{"malformed text", &fake{Answers: answers{'R': "\x00\x00\x00\x04y250"}}, nil,
 			`message 1, envelope-recipient 1: expected a well-formed packet, got "\x00\x00\x00\x04y250": malformed reply-code reply: does not end with NUL`},
-		{"packet without length", &fake{answers: answers{'M': "\x00\x00\x00\x00c"}}, nil,
+		{"packet without length", &fake{Answers: answers{'M': "\x00\x00\x00\x00c"}}, nil,
 			`message 1, envelope-from: expected a reply, got "\x00\x00\x00\x00c": a packet has a length from 1 to 16777216`},
-		{"two replies", &fake{answers: answers{'R': bare('c', 'c')}}, nil,
+		{"two replies", &fake{Answers: answers{'R': bare('c', 'c')}}, nil,
 			`message 1, envelope-recipient 1: expected nothing more, got "\x00\x00\x00\x01c": ` + again},
-		{"progress too early", &fake{answers: answers{'B': bare('p', 'c')}}, nil,
+		{"progress too early", &fake{Answers: answers{'B': bare('p', 'c')}}, nil,
 			`message 1, body 1: expected 'c', 'a', 'r', 't', 'y' or 'd', got "\x00\x00\x00\x01p": progress may only come at end of message`},
-		{"change too early", &fake{actions: all, answers: answers{'N': addHeader + bare('c')}}, nil,
+		{"change too early", &fake{Actions: all, Answers: answers{'N': addHeader + bare('c')}}, nil,
 			`message 1, end-of-header: expected 'c', 'a', 'r', 't', 'y' or 'd', got "\x00\x00\x00\x05hX\x00y\x00": add-header may only come at end of message`},
 
-		{"change not negotiated", &fake{actions: option.ActionQuarantine, answers: answers{'E': addHeader + bare('c')}}, nil,
+		{"change not negotiated", &fake{Actions: option.ActionQuarantine, Answers: answers{'E': addHeader + bare('c')}}, nil,
 			`message 1, end-of-message: expected 'c', 'a', 'r', 't', 'y' or 'd' or a change that was negotiated, got "\x00\x00\x00\x05hX\x00y\x00": the action add-headers was not negotiated`},
-		{"malformed change", &fake{actions: all, answers: answers{'E': "\x00\x00\x00\x03hX\x00" + bare('c')}}, nil,
+		{"malformed change", &fake{Actions: all, Answers: answers{'E': "\x00\x00\x00\x03hX\x00" + bare('c')}}, nil,
 			`message 1, end-of-message: expected a well-formed packet, got "\x00\x00\x00\x03hX\x00": malformed add-header reply: has 1 strings`},
-		{"progress with a payload", &fake{answers: answers{'E': "\x00\x00\x00\x02p\x00"}}, nil,
+		{"progress with a payload", &fake{Answers: answers{'E': "\x00\x00\x00\x02p\x00"}}, nil,
 			`message 1, end-of-message: expected "\x00\x00\x00\x01p", got "\x00\x00\x00\x02p\x00": the reply has no payload`},
-		{"too few changes", &fake{actions: all, answers: answers{'E': addHeader + bare('c')}}, []string{"--changes=2"},
+		{"too few changes", &fake{Actions: all, Answers: answers{'E': addHeader + bare('c')}}, []string{"--changes=2"},
 			`message 1, end-of-message: expected 2 changes, got "\x00\x00\x00\x01c": the reply came behind 1`},
-		{"too many changes", &fake{actions: all, answers: answers{'E': addHeader + addHeader + bare('c')}}, []string{"--changes=1"},
+		{"too many changes", &fake{Actions: all, Answers: answers{'E': addHeader + addHeader + bare('c')}}, []string{"--changes=1"},
 			`message 1, end-of-message: expected a reply behind 1 change, got "\x00\x00\x00\x05hX\x00y\x00"`},
-		{"skip at the end", &fake{steps: option.StepSkip, answers: answers{'E': bare('s')}}, nil,
+		{"skip at the end", &fake{Steps: option.StepSkip, Answers: answers{'E': bare('s')}}, nil,
 			`message 1, end-of-message: expected 'c', 'a', 'r', 't', 'y' or 'd', got "\x00\x00\x00\x01s": only a body chunk may be skipped`},
-		{"reject", &fake{answers: answers{'E': bare('r')}}, nil,
+		{"reject", &fake{Answers: answers{'E': bare('r')}}, nil,
 			`message 1, end-of-message: expected 'a' or 'c', got "\x00\x00\x00\x01r"`},
-		{"accept", &fake{answers: answers{'E': bare('a')}}, []string{"--expect=continue"},
+		{"accept", &fake{Answers: answers{'E': bare('a')}}, []string{"--expect=continue"},
 			`message 1, end-of-message: expected 'c', got "\x00\x00\x00\x01a"`},
-		{"reply of 5xx", &fake{answers: answers{'E': packets(reply.ReplyCode{SMTP: reply.SMTP{Code: 550, Text: "no"}})}}, []string{"--expect=tempfail"},
+		{"reply of 5xx", &fake{Answers: answers{'E': packets(reply.ReplyCode{SMTP: reply.SMTP{Code: 550, Text: "no"}})}}, []string{"--expect=tempfail"},
 			`message 1, end-of-message: expected 't', or 'y' with 4xx, got "\x00\x00\x00\by550 no\x00"`},
-		{"a byte behind the final reply", &fake{answers: answers{'E': bare('a') + "\x00"}}, nil,
+		{"a byte behind the final reply", &fake{Answers: answers{'E': bare('a') + "\x00"}}, nil,
 			`message 1, end-of-message: expected nothing more, got "\x00": ` + again},
 
-		{"answers a step without reply", &fake{steps: option.StepNoReplyHeader, answers: answers{'L': bare('c')}}, []string{"--headers=1"},
+		{"answers a step without reply", &fake{Steps: option.StepNoReplyHeader, Answers: answers{'L': bare('c')}}, []string{"--headers=1"},
 			""},
-		{"answers macros", &fake{answers: answers{'D': bare('c')}}, nil, ""},
-		{"answers abort", &fake{answers: answers{'M': bare('r'), 'A': bare('c')}}, nil, ""},
-		{"answers quit", &fake{answers: answers{'Q': bare('c')}}, nil,
+		{"answers macros", &fake{Answers: answers{'D': bare('c')}}, nil, ""},
+		{"answers abort", &fake{Answers: answers{'M': bare('r'), 'A': bare('c')}}, nil, ""},
+		{"answers quit", &fake{Answers: answers{'Q': bare('c')}}, nil,
 			`message 1, quit: expected the end of the connection, got "\x00\x00\x00\x01c": ` + again},
-		{"does not close", &fake{keepOpen: true}, []string{"--timeout=300ms"},
+		{"does not close", &fake{Answers: answers{'Q': ""}}, []string{"--timeout=300ms"},
 			`message 1, quit: expected the end of the connection, got "": nothing more came within 300ms`},
-		{"does not answer", &fake{answer: func(c protocol.Command, _ int) (string, bool) { return "", c == 'E' }}, []string{"--timeout=300ms"},
+		{"does not answer", &fake{Answer: func(c protocol.Command, _ int) (string, bool) { return "", c == 'E' }}, []string{"--timeout=300ms"},
 			`message 1, end-of-message: expected a reply, got "": nothing more came within 300ms`},
-		{"closes in the middle", &fake{answers: answers{'B': "close"}}, nil,
+		{"closes in the middle", &fake{Answers: answers{'B': cmdtest.Close}}, nil,
 			`message 1, body 1: expected a reply, got "": the milter closed the connection`},
-		{"closes within a reply", &fake{answer: func(c protocol.Command, n int) (string, bool) {
-			return map[int]string{1: "\x00\x00\x00", 2: "close"}[n], c == 'B'
-		}, steps: option.StepNoReplyEndOfHeader}, []string{"--timeout=300ms"},
+		{"closes within a reply", &fake{Answer: func(c protocol.Command, n int) (string, bool) {
+			return map[int]string{1: "\x00\x00\x00", 2: cmdtest.Close}[n], c == 'B'
+		}, Steps: option.StepNoReplyEndOfHeader}, []string{"--timeout=300ms"},
 			`message 1, body 1: expected a reply, got "\x00\x00\x00": nothing more came within 300ms`},
-		{"changes of another step", &fake{actions: option.ActionAddHeaders, answers: answers{'E': quarantine + bare('c')}}, nil,
+		{"changes of another step", &fake{Actions: option.ActionAddHeaders, Answers: answers{'E': quarantine + bare('c')}}, nil,
 			`message 1, end-of-message: expected 'c', 'a', 'r', 't', 'y' or 'd' or a change that was negotiated, got "\x00\x00\x00\x05qwhy\x00": the action quarantine was not negotiated`},
 	}
 	for _, tt := range tests {
 		for _, network := range []string{"tcp4", "unix"} {
 			t.Run(tt.name+"/"+network, func(t *testing.T) {
-				spec := tt.fake.listen(t, network)
+				spec := tt.fake.Listen(t, network)
 				status, stdout, stderr := play(append([]string{"-s", spec, "-n1"}, tt.args...)...)
 				want := "milter-performance-check: session 1, connection 1, " + tt.want + "\n"
 				if tt.want == "" { // the step that it is noticed at depends on when it comes
@@ -159,13 +156,13 @@ func TestLaterFaults(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			f := &fake{actions: option.AllActions, answer: tt.answer}
-			status, _, stderr := play("-s", f.listen(t, "unix"), "-n2")
+			f := &fake{Actions: option.AllActions, Answer: tt.answer}
+			status, _, stderr := play("-s", f.Listen(t, "unix"), "-n2")
 			want := "milter-performance-check: session 1, connection 1, " + tt.want + "\n"
 			if diff := cmp.Diff(want, stderr); status != 1 || diff != "" {
 				t.Errorf("exit status %d, want 1; stderr (-want +got):\n%s", status, diff)
 			}
-			status, _, stderr = play("-s", f.listen(t, "unix"), "-n2", "--varying-changes", "--expect=any")
+			status, _, stderr = play("-s", f.Listen(t, "unix"), "-n2", "--varying-changes", "--expect=any")
 			if status != 0 {
 				t.Errorf("exit status %d with all allowed, stderr %q", status, stderr)
 			}
@@ -205,18 +202,16 @@ func TestStrayBytesBetweenMessages(t *testing.T) {
 
 // A fault of one session ends the others, also those that wait.
 func TestFaultEndsRun(t *testing.T) {
+	var failed atomic.Bool
 	f := &fake{}
-	f.answer = func(c protocol.Command, n int) (string, bool) {
-		f.mu.Lock()
-		defer f.mu.Unlock()
-		if c == 'E' && f.connections == 3 {
-			f.connections++ // the first to get here fails, the others hang
+	f.Answer = func(c protocol.Command, n int) (string, bool) {
+		if c == 'E' && f.Connections() == 3 && failed.CompareAndSwap(false, true) { // the others hang
 			return bare('r'), true
 		}
 		return "", c == 'E'
 	}
 	start := time.Now()
-	status, _, stderr := play("-s", f.listen(t, "unix"), "-c3", "--duration=1h")
+	status, _, stderr := play("-s", f.Listen(t, "unix"), "-c3", "--duration=1h")
 	if want := `: expected 'a' or 'c', got "\x00\x00\x00\x01r"` + "\n"; status != 1 || !strings.HasSuffix(stderr, want) || strings.Count(stderr, "\n") != 1 {
 		t.Errorf("exit status %d, want 1; stderr %q", status, stderr)
 	}
@@ -226,26 +221,11 @@ func TestFaultEndsRun(t *testing.T) {
 }
 
 func TestCannotConnect(t *testing.T) {
-	dir := t.TempDir()
-	dead := filepath.Join(dir, "dead")
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: dead, Net: "unix"})
-	must(t, err)
-	l.SetUnlinkOnClose(false)
-	must(t, l.Close())
-	port, err := net.Listen("tcp4", "127.0.0.1:0")
-	must(t, err)
-	closed := client.SpecOf(port.Addr())
-	must(t, port.Close())
-	tests := []struct{ name, spec, want string }{
-		{"no file", filepath.Join(dir, "none"), "failed to connect to unix:" + filepath.Join(dir, "none") + ": no such file or directory"},
-		{"dead socket", "unix:" + dead, "failed to connect to unix:" + dead + ": connection refused"},
-		{"closed port", closed, "failed to connect to " + closed + ": connection refused"},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
+	for _, tt := range cmdtest.Nowheres(t) {
+		t.Run(tt.Name, func(t *testing.T) {
 			for _, mode := range []string{"--duration=1h", "--new-connection", "--idle=1"} {
-				status, _, stderr := play("-s", tt.spec, mode)
-				if diff := cmp.Diff("milter-performance-check: session 1: "+tt.want+"\n", stderr); status != 1 || diff != "" {
+				status, _, stderr := play("-s", tt.Spec, mode)
+				if diff := cmp.Diff("milter-performance-check: session 1: "+tt.Want+"\n", stderr); status != 1 || diff != "" {
 					t.Errorf("%s: exit status %d, stderr (-want +got):\n%s", mode, status, diff)
 				}
 			}

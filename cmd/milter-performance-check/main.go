@@ -49,7 +49,7 @@ func check(o *options, sys system) error {
 		return err
 	}
 	r := newRun(o)
-	defer r.cancel()
+	defer r.cancel(nil)
 	if o.pid != 0 {
 		var err error
 		if r.process, err = openProcess(o.pid); err != nil {

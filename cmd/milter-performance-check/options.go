@@ -9,8 +9,9 @@ import (
 	"strings"
 	"time"
 
-	"github.com/milter-go/milter/client"
 	"github.com/milter-go/milter/client/cli"
+	"github.com/milter-go/milter/cmd/internal/console"
+	"github.com/milter-go/milter/cmd/internal/mta"
 	"github.com/milter-go/milter/option"
 	"github.com/milter-go/milter/protocol"
 )
@@ -22,7 +23,7 @@ type options struct {
 	command *cli.Command
 
 	spec    string
-	target  client.Spec
+	target  mta.Target
 	timeout time.Duration
 	offer   option.Option
 
@@ -86,18 +87,13 @@ func newOptions() *options {
 
 func (o *options) connectionOptions() []cli.Option {
 	return []cli.Option{
-		{Long: "connection-spec", Short: 's', Arg: "SPEC", Value: cli.String(&o.spec),
-			Help: "where the milter listens: inet:PORT[@HOST], inet6:PORT[@HOST], unix:PATH or /PATH"},
+		mta.SpecOption(&o.spec),
 		{Long: "timeout", Arg: "TIME", Value: cli.Duration(&o.timeout),
 			Help: "fail when a connection or a reply does not come within TIME; 0 means never"},
-		{Long: "offer", Arg: "A|B|...", Value: cli.Func(func(text string) (err error) {
-			o.offer.Steps, err = parseSet(text, option.AllSteps, option.ParseStep)
-			return err
-		}), Help: "offer these steps only, as in 'no-body|skip', all, or none (default: all, as Postfix does)"},
-		{Long: "actions", Arg: "A|B|...", Value: cli.Func(func(text string) (err error) {
-			o.offer.Actions, err = parseSet(text, option.AllActions, option.ParseAction)
-			return err
-		}), Help: "offer these actions only, as in 'add-headers|quarantine', all, or none (default: all)"},
+		{Long: "offer", Arg: "A|B|...", Value: console.Parsed(&o.offer.Steps, orAll(option.AllSteps, option.ParseStep)),
+			Help: "offer these steps only, as in 'no-body|skip', all, or none (default: all, as Postfix does)"},
+		{Long: "actions", Arg: "A|B|...", Value: console.Parsed(&o.offer.Actions, orAll(option.AllActions, option.ParseAction)),
+			Help: "offer these actions only, as in 'add-headers|quarantine', all, or none (default: all)"},
 	}
 }
 
@@ -113,10 +109,8 @@ func (o *options) loadOptions() []cli.Option {
 			Help: "make a new connection for each message, as --messages-per-session=1"},
 		{Long: "duration", Arg: "TIME", Value: cli.Duration(&o.duration),
 			Help: "measure for TIME, unless --messages says how many"},
-		{Long: "warm-up", Arg: "TIME", Value: cli.Func(func(text string) (err error) {
-			o.warmUp, err = cli.ParseDuration(text)
-			return err
-		}), Help: "send messages for TIME before measuring (default: 1s; none with --messages)"},
+		{Long: "warm-up", Arg: "TIME", Value: console.Parsed(&o.warmUp, cli.ParseDuration),
+			Help: "send messages for TIME before measuring (default: 1s; none with --messages)"},
 	}
 }
 
@@ -196,14 +190,8 @@ func (o *options) parse(args []string) (err error) {
 	if _, err := o.command.Parse(args); err != nil {
 		return err
 	}
-	if o.spec == "" {
-		return cli.Usagef("no connection spec: say where the milter listens, as in -s inet:10025@127.0.0.1")
-	}
-	if strings.HasPrefix(o.spec, "/") {
-		o.spec = "unix:" + o.spec
-	}
-	if o.target, err = client.ParseSpec(o.spec); err != nil {
-		return cli.Usagef("%v", plain(err))
+	if o.target, err = mta.ParseTarget(o.spec); err != nil {
+		return err
 	}
 	if o.newConnection {
 		if o.messagesPerSession > 1 {
@@ -280,16 +268,14 @@ func (o *options) expectText() string {
 	return "'a' or 'c'"
 }
 
-// parseSet reads a set of steps or actions.
-func parseSet[T any](text string, all T, parse func(string) (T, error)) (T, error) {
-	if text == "all" {
-		return all, nil
+// orAll returns parse, of a set of steps or actions, with "all" as another word.
+func orAll[T any](all T, parse func(string) (T, error)) func(string) (T, error) {
+	return func(text string) (T, error) {
+		if text == "all" {
+			return all, nil
+		}
+		return parse(text)
 	}
-	v, err := parse(text)
-	if err != nil {
-		return v, plain(err)
-	}
-	return v, nil
 }
 
 // oneOf puts the value, one of some words, into *p.
@@ -337,13 +323,4 @@ func (o *options) setChanges(text string) error {
 	}
 	o.changes = int(n)
 	return nil
-}
-
-// plain returns err without the name of the package it comes from.
-func plain(err error) error {
-	text := err.Error()
-	for _, prefix := range []string{"client: ", "option: ", "protocol: ", "reply: "} {
-		text = strings.TrimPrefix(text, prefix)
-	}
-	return errors.New(text)
 }

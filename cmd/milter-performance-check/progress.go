@@ -3,9 +3,10 @@ package main
 import (
 	"fmt"
 	"io"
-	"os"
 	"sync"
 	"time"
+
+	"github.com/milter-go/milter/cmd/internal/console"
 )
 
 // A progress rewrites one line with the messages so far. A nil one does nothing.
@@ -17,11 +18,7 @@ type progress struct {
 
 // newProgress returns the display on w, or nil if w is no terminal.
 func newProgress(w io.Writer) *progress {
-	f, ok := w.(*os.File)
-	if !ok {
-		return nil
-	}
-	if info, err := f.Stat(); err != nil || info.Mode()&os.ModeCharDevice == 0 || os.Getenv("TERM") == "dumb" {
+	if !console.IsTerminal(w) {
 		return nil
 	}
 	return &progress{w: w}

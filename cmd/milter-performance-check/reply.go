@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strings"
 
+	"github.com/milter-go/milter/cmd/internal/console"
 	"github.com/milter-go/milter/option"
 	"github.com/milter-go/milter/protocol"
 	"github.com/milter-go/milter/reply"
@@ -106,7 +107,7 @@ func (s *session) decode(x *exchange, p []byte) error {
 // problemIn returns what is wrong with a packet, by the error of its decoder,
 // without the bytes.
 func problemIn(err error) string {
-	text, _, _ := strings.Cut(plain(err).Error(), `: "`)
+	text, _, _ := strings.Cut(console.Plain(err).Error(), `: "`)
 	return text
 }
 
@@ -152,7 +153,7 @@ func (s *session) changesAndReply(x *exchange) ([]byte, error) {
 			}
 		}
 		if o.changes >= 0 && count > o.changes {
-			return nil, s.fault(x, "a reply behind "+plural(o.changes, "change"), p, "")
+			return nil, s.fault(x, "a reply behind "+console.Plural(o.changes, "change"), p, "")
 		}
 	}
 }
@@ -161,7 +162,7 @@ func (s *session) changesAndReply(x *exchange) ([]byte, error) {
 func (s *session) endOfChanges(x *exchange, p []byte, count, offset int) error {
 	o := s.run.options
 	if o.changes >= 0 && count != o.changes {
-		return s.fault(x, plural(o.changes, "change"), p, fmt.Sprintf("the reply came behind %d", count))
+		return s.fault(x, console.Plural(o.changes, "change"), p, fmt.Sprintf("the reply came behind %d", count))
 	}
 	if o.varyingChanges {
 		return nil
@@ -232,11 +233,4 @@ func lettersText(letters string) string {
 		fmt.Fprintf(&b, "%q", letter)
 	}
 	return b.String()
-}
-
-func plural(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return fmt.Sprintf("%d %ss", n, noun)
 }

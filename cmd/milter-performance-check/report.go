@@ -9,6 +9,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/milter-go/milter/cmd/internal/console"
 )
 
 // A report is what a run has found. Times are in seconds; what was not measured is
@@ -103,7 +105,7 @@ func newReport(r *run, t *tally, before, from, to moment, interrupted bool) *rep
 	defer r.mu.Unlock()
 	rep.Errors = slices.Clone(r.errors)
 	if r.more > 0 {
-		rep.Errors = append(rep.Errors, "and "+plural(r.more, "more error"))
+		rep.Errors = append(rep.Errors, "and "+console.Plural(r.more, "more error"))
 	}
 	return rep
 }
@@ -203,7 +205,7 @@ func (rep *report) table() string {
 	if rep.Interrupted {
 		line("interrupted", "the figures are those up to then")
 	}
-	line("messages", "%d in %.3f s, %.1f/s, %s", rep.Messages, rep.Seconds, rep.MessagesPerSecond, plural(rep.Sessions, "session"))
+	line("messages", "%d in %.3f s, %.1f/s, %s", rep.Messages, rep.Seconds, rep.MessagesPerSecond, console.Plural(rep.Sessions, "session"))
 	outcomes := make([]string, 0, len(rep.Outcomes))
 	for o, n := range rep.Outcomes {
 		outcomes = append(outcomes, fmt.Sprintf("%s: %d", o, n))
@@ -239,7 +241,7 @@ func (rep *report) table() string {
 		line("resident memory", "%.2f MiB, %.2f MiB before", mebi(*rep.RSS), mebi(*rep.RSSBefore))
 	}
 	if rep.HoldSeconds != nil {
-		line("held idle", "%s for %.3f s", plural(rep.Sessions, "session"), *rep.HoldSeconds)
+		line("held idle", "%s for %.3f s", console.Plural(rep.Sessions, "session"), *rep.HoldSeconds)
 	}
 	if rep.RSSPerSession != nil {
 		line("", "%.2f KiB each, %.6f s of CPU in all", *rep.RSSPerSession/1024, *rep.CPUWhileIdle)

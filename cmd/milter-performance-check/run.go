@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/milter-go/milter/cmd/internal/mta"
 	"github.com/milter-go/milter/reply"
 )
 
@@ -26,7 +27,7 @@ const endGrace = time.Second
 // ever change, and lock nothing.
 type run struct {
 	options *options
-	dialer  *dialer
+	dialer  *mta.Dialer
 	process *process // nil without --pid
 
 	phase     atomic.Int32
@@ -36,7 +37,7 @@ type run struct {
 
 	failed  chan struct{} // closed at the first error
 	context stdcontext.Context
-	cancel  stdcontext.CancelFunc
+	cancel  stdcontext.CancelCauseFunc
 
 	mu      sync.Mutex
 	scripts map[string]*script // by the milter's answer to the negotiation
@@ -48,12 +49,12 @@ type run struct {
 func newRun(o *options) *run {
 	r := &run{
 		options: o,
-		dialer:  &dialer{spec: o.target, text: o.spec, timeout: o.timeout},
+		dialer:  &mta.Dialer{Target: o.target, Timeout: o.timeout},
 		failed:  make(chan struct{}),
 		scripts: make(map[string]*script),
 		conns:   make(map[net.Conn]bool),
 	}
-	r.context, r.cancel = stdcontext.WithCancel(stdcontext.Background())
+	r.context, r.cancel = stdcontext.WithCancelCause(stdcontext.Background())
 	return r
 }
 
@@ -105,7 +106,7 @@ func (r *run) fail(err error) {
 // abandon makes all sessions end at once.
 func (r *run) abandon() {
 	r.abandoned.Store(true)
-	r.cancel()
+	r.cancel(errAbandoned)
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	for conn := range r.conns {

@@ -24,7 +24,9 @@ import (
 
 // What a milter decides is honoured and counted.
 func TestOutcomes(t *testing.T) {
-	code := func(code int) string { return packets(reply.ReplyCode{SMTP: reply.SMTP{Code: code, Text: "no"}}) }
+	code := func(code int) string {
+		return packets(reply.ReplyCode{SMTP: reply.SMTP{Code: code, Text: "no"}})
+	}
 	tests := []struct {
 		name    string
 		fake    *fake
@@ -36,33 +38,33 @@ func TestOutcomes(t *testing.T) {
 		refused uint64
 	}{
 		{name: "continue", fake: &fake{}, want: "continue at end-of-message", trips: 9, sent: map[protocol.Command]int{'M': 5, 'B': 10, 'E': 5, 'A': 0, 'Q': 1}},
-		{name: "accept", fake: &fake{answers: answers{'E': bare('a')}}, args: []string{"--expect=accept"}, want: "accept at end-of-message", trips: 9},
-		{name: "discard", fake: &fake{answers: answers{'E': bare('d')}}, args: []string{"--expect=discard"}, want: "discard at end-of-message", trips: 9},
-		{name: "reject", fake: &fake{answers: answers{'E': code(550)}}, args: []string{"--expect=reject"}, want: "reject at end-of-message", trips: 9},
-		{name: "tempfail", fake: &fake{answers: answers{'E': code(450)}}, args: []string{"--expect=tempfail"}, want: "temporary-failure at end-of-message", trips: 9},
-		{name: "progress", fake: &fake{answers: answers{'E': bare('p', 'p', 'c')}}, want: "continue at end-of-message", trips: 9},
-		{name: "changes", fake: &fake{actions: option.ActionAddHeaders, answers: answers{'E': packets(reply.AddHeader{Name: "X", Value: "y"}) + bare('c')}},
+		{name: "accept", fake: &fake{Answers: answers{'E': bare('a')}}, args: []string{"--expect=accept"}, want: "accept at end-of-message", trips: 9},
+		{name: "discard", fake: &fake{Answers: answers{'E': bare('d')}}, args: []string{"--expect=discard"}, want: "discard at end-of-message", trips: 9},
+		{name: "reject", fake: &fake{Answers: answers{'E': code(550)}}, args: []string{"--expect=reject"}, want: "reject at end-of-message", trips: 9},
+		{name: "tempfail", fake: &fake{Answers: answers{'E': code(450)}}, args: []string{"--expect=tempfail"}, want: "temporary-failure at end-of-message", trips: 9},
+		{name: "progress", fake: &fake{Answers: answers{'E': bare('p', 'p', 'c')}}, want: "continue at end-of-message", trips: 9},
+		{name: "changes", fake: &fake{Actions: option.ActionAddHeaders, Answers: answers{'E': packets(reply.AddHeader{Name: "X", Value: "y"}) + bare('c')}},
 			args: []string{"--changes=1"}, want: "continue at end-of-message", trips: 9},
-		{name: "skip", fake: &fake{steps: option.StepSkip, answers: answers{'B': bare('s')}}, want: "continue at end-of-message", trips: 8,
+		{name: "skip", fake: &fake{Steps: option.StepSkip, Answers: answers{'B': bare('s')}}, want: "continue at end-of-message", trips: 8,
 			sent: map[protocol.Command]int{'B': 5, 'E': 5}, skipped: 5},
-		{name: "accept at helo", fake: &fake{answers: answers{'H': bare('a')}}, want: "accept at helo",
+		{name: "accept at helo", fake: &fake{Answers: answers{'H': bare('a')}}, want: "accept at helo",
 			sent: map[protocol.Command]int{'C': 6, 'H': 6, 'M': 0, 'Q': 6}},
-		{name: "reject at connect", fake: &fake{answers: answers{'C': bare('r')}}, want: "reject at connect",
+		{name: "reject at connect", fake: &fake{Answers: answers{'C': bare('r')}}, want: "reject at connect",
 			sent: map[protocol.Command]int{'C': 6, 'H': 0, 'Q': 6}},
-		{name: "reject at mail", fake: &fake{answers: answers{'M': bare('r')}}, want: "reject at envelope-from", trips: 1,
+		{name: "reject at mail", fake: &fake{Answers: answers{'M': bare('r')}}, want: "reject at envelope-from", trips: 1,
 			sent: map[protocol.Command]int{'M': 5, 'R': 0, 'A': 5, 'Q': 1}},
-		{name: "reject all recipients", fake: &fake{answers: answers{'R': code(450)}}, want: "temporary-failure at envelope-recipient", trips: 3,
+		{name: "reject all recipients", fake: &fake{Answers: answers{'R': code(450)}}, want: "temporary-failure at envelope-recipient", trips: 3,
 			sent: map[protocol.Command]int{'R': 10, 'T': 0, 'A': 5}, refused: 10},
-		{name: "reject one recipient", fake: &fake{answer: func(c protocol.Command, n int) (string, bool) { return bare('r'), c == 'R' && n%2 == 0 }},
+		{name: "reject one recipient", fake: &fake{Answer: func(c protocol.Command, n int) (string, bool) { return bare('r'), c == 'R' && n%2 == 0 }},
 			want: "continue at end-of-message", trips: 9, sent: map[protocol.Command]int{'R': 10, 'E': 5, 'A': 0}, refused: 5},
-		{name: "accept at recipient", fake: &fake{answers: answers{'R': bare('a')}}, want: "accept at envelope-recipient", trips: 2,
+		{name: "accept at recipient", fake: &fake{Answers: answers{'R': bare('a')}}, want: "accept at envelope-recipient", trips: 2,
 			sent: map[protocol.Command]int{'R': 5, 'T': 0, 'A': 5}},
-		{name: "discard at header", fake: &fake{answers: answers{'L': bare('d')}}, want: "discard at header", trips: 5,
+		{name: "discard at header", fake: &fake{Answers: answers{'L': bare('d')}}, want: "discard at header", trips: 5,
 			sent: map[protocol.Command]int{'L': 5, 'N': 0, 'A': 5}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			args := []string{"-s", tt.fake.listen(t, "unix"), "-n5", "--recipients=2", "--headers=1", "--body-size=200", "--body-chunk=100"}
+			args := []string{"-s", tt.fake.Listen(t, "unix"), "-n5", "--recipients=2", "--headers=1", "--body-size=200", "--body-chunk=100"}
 			r := playJSON(t, append(args, tt.args...)...)
 			if diff := cmp.Diff(map[string]uint64{tt.want: 5}, r.Outcomes); diff != "" || r.Messages != 5 {
 				t.Errorf("%d messages, outcomes (-want +got):\n%s", r.Messages, diff)
@@ -72,7 +74,7 @@ func TestOutcomes(t *testing.T) {
 					r.RoundTrips, tt.trips, r.SkippedBodies, tt.skipped, r.RejectedRecipients, tt.refused)
 			}
 			for c, want := range tt.sent {
-				if got := tt.fake.count(c); got != want {
+				if got := tt.fake.Count(c); got != want {
 					t.Errorf("%d times %v, want %d", got, c, want)
 				}
 			}
@@ -89,16 +91,16 @@ func TestWire(t *testing.T) {
 	}{
 		{"postfix", &fake{}, nil},
 		{"no-macros", &fake{}, []string{"--macros=none"}},
-		{"no-reply", &fake{steps: option.NoReplySteps}, nil},
-		{"no-event", &fake{steps: option.NoEventSteps}, nil},
-		{"leading-space", &fake{steps: option.StepHeaderValueWithLeadingSpace}, []string{"--macros=none"}},
-		{"version3", &fake{answers: answers{'O': packets(reply.Negotiate{Option: option.Option{Version: 3}})}}, []string{"--macros=none"}},
-		{"requests", &fake{requests: requests(t)}, nil},
+		{"no-reply", &fake{Steps: option.NoReplySteps}, nil},
+		{"no-event", &fake{Steps: option.NoEventSteps}, nil},
+		{"leading-space", &fake{Steps: option.StepHeaderValueWithLeadingSpace}, []string{"--macros=none"}},
+		{"version3", &fake{Answers: answers{'O': packets(reply.Negotiate{Option: option.Option{Version: 3}})}}, []string{"--macros=none"}},
+		{"requests", &fake{Requests: requests(t)}, nil},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			playJSON(t, append([]string{"-s", tt.fake.listen(t, "unix"), "-n2", "--headers=2", "--recipients=2", "--body-size=20", "--body-chunk=12"}, tt.args...)...)
-			golden(t, "wire-"+tt.name+".txt", tt.fake.text())
+			playJSON(t, append([]string{"-s", tt.fake.Listen(t, "unix"), "-n2", "--headers=2", "--recipients=2", "--body-size=20", "--body-chunk=12"}, tt.args...)...)
+			golden(t, "wire-"+tt.name+".txt", tt.fake.String())
 		})
 	}
 }
@@ -146,15 +148,15 @@ func TestMessagesAndConnections(t *testing.T) {
 		for _, network := range []string{"tcp4", "unix"} {
 			t.Run(tt.name+"/"+network, func(t *testing.T) {
 				f := &fake{}
-				r := playJSON(t, append([]string{"-s", f.listen(t, network), "--headers=1"}, tt.args...)...)
+				r := playJSON(t, append([]string{"-s", f.Listen(t, network), "--headers=1"}, tt.args...)...)
 				if r.Messages != uint64(tt.messages) {
 					t.Errorf("%d messages were measured, want %d", r.Messages, tt.messages)
 				}
-				if got := f.count('E'); got < tt.messages || got > tt.messages && !tt.warmUp {
+				if got := f.Count('E'); got < tt.messages || got > tt.messages && !tt.warmUp {
 					t.Errorf("%d messages came, want %d, more in the warm-up: %v", got, tt.messages, tt.warmUp)
 				}
-				if f.connections < tt.connections || f.connections > tt.mostConnections {
-					t.Errorf("%d connections, want %d to %d", f.connections, tt.connections, tt.mostConnections)
+				if f.Connections() < tt.connections || f.Connections() > tt.mostConnections {
+					t.Errorf("%d connections, want %d to %d", f.Connections(), tt.connections, tt.mostConnections)
 				}
 				if r.Latency == nil || r.Latency.P50 <= 0 || r.Latency.P50 > r.Latency.Max || r.ConnectLatency == nil {
 					t.Errorf("latency %v, of connections %v", r.Latency, r.ConnectLatency)
@@ -166,11 +168,11 @@ func TestMessagesAndConnections(t *testing.T) {
 
 func TestDuration(t *testing.T) {
 	f := &fake{}
-	r := playJSON(t, "-s", f.listen(t, "unix"), "-c2", "--warm-up=50ms", "--duration=200ms")
+	r := playJSON(t, "-s", f.Listen(t, "unix"), "-c2", "--warm-up=50ms", "--duration=200ms")
 	if r.Seconds < 0.2 || r.Seconds > 10 {
 		t.Errorf("measured for %v s, want about 0.2", r.Seconds)
 	}
-	if came := f.count('E'); r.Messages == 0 || int(r.Messages) >= came {
+	if came := f.Count('E'); r.Messages == 0 || int(r.Messages) >= came {
 		t.Errorf("%d messages were measured of %d that came, with warm-up", r.Messages, came)
 	}
 	if want := float64(r.Messages) / r.Seconds; r.MessagesPerSecond != want {
@@ -210,13 +212,13 @@ func TestLibraryMilter(t *testing.T) {
 
 func TestIdle(t *testing.T) {
 	f := &fake{}
-	args := []string{"-s", f.listen(t, "unix"), "--idle=20", "-c3", "--idle-messages=2", "--idle-body-size=70k", "--hold=50ms", "--warm-up=10ms"}
+	args := []string{"-s", f.Listen(t, "unix"), "--idle=20", "-c3", "--idle-messages=2", "--idle-body-size=70k", "--hold=50ms", "--warm-up=10ms"}
 	if runtime.GOOS == "linux" {
 		args = append(args, "--pid="+strconv.Itoa(os.Getpid()))
 	}
 	r := playJSON(t, args...)
-	if f.connections != 20 || f.count('E') != 40 || f.count('B') != 80 || f.count('Q') != 20 {
-		t.Errorf("%d connections, %d messages in %d chunks, %d times quit", f.connections, f.count('E'), f.count('B'), f.count('Q'))
+	if f.Connections() != 20 || f.Count('E') != 40 || f.Count('B') != 80 || f.Count('Q') != 20 {
+		t.Errorf("%d connections, %d messages in %d chunks, %d times quit", f.Connections(), f.Count('E'), f.Count('B'), f.Count('Q'))
 	}
 	if r.Messages != 40 || r.Sessions != 20 || r.HoldSeconds == nil || *r.HoldSeconds < 0.05 {
 		t.Errorf("%d messages, %d sessions, held for %v", r.Messages, r.Sessions, r.HoldSeconds)
@@ -227,13 +229,13 @@ func TestIdle(t *testing.T) {
 	}
 
 	// A milter that cannot be held idle.
-	f = &fake{answer: func(c protocol.Command, n int) (string, bool) { return bare('c', 'c'), c == 'E' }}
-	status, _, stderr := play("-s", f.listen(t, "unix"), "--idle=1", "--idle-messages=1", "--hold=10ms", "--warm-up=0")
+	f = &fake{Answer: func(c protocol.Command, n int) (string, bool) { return bare('c', 'c'), c == 'E' }}
+	status, _, stderr := play("-s", f.Listen(t, "unix"), "--idle=1", "--idle-messages=1", "--hold=10ms", "--warm-up=0")
 	if status != 1 || !strings.Contains(stderr, "expected nothing more") {
 		t.Errorf("exit status %d, stderr %q", status, stderr)
 	}
-	f = &fake{answers: answers{'C': bare('r')}}
-	status, _, stderr = play("-s", f.listen(t, "unix"), "--idle=1", "--hold=10ms", "--warm-up=0")
+	f = &fake{Answers: answers{'C': bare('r')}}
+	status, _, stderr = play("-s", f.Listen(t, "unix"), "--idle=1", "--hold=10ms", "--warm-up=0")
 	if want := "milter-performance-check: session 1: reject at connect: it cannot be held idle\n"; status != 1 || stderr != want {
 		t.Errorf("exit status %d, stderr %q, want %q", status, stderr, want)
 	}
@@ -249,7 +251,7 @@ func TestPid(t *testing.T) {
 		return
 	}
 	f := &fake{}
-	r := playJSON(t, "-s", f.listen(t, "unix"), "-n200", "--pid="+strconv.Itoa(os.Getpid()))
+	r := playJSON(t, "-s", f.Listen(t, "unix"), "-n200", "--pid="+strconv.Itoa(os.Getpid()))
 	if r.CPU == nil || r.GeneratorCPU == nil || *r.CPU <= 0 {
 		t.Fatalf("no CPU time: %v, %v", r.CPU, r.GeneratorCPU)
 	}
@@ -264,7 +266,7 @@ func TestPid(t *testing.T) {
 	if *r.RSS < 1<<20 || *r.RSSBefore < 1<<20 {
 		t.Errorf("resident memory %d, before %d", *r.RSS, *r.RSSBefore)
 	}
-	if r := playJSON(t, "-s", f.listen(t, "unix"), "-n1"); r.CPU != nil || r.Reads != nil || r.Writes != nil || r.RSS != nil || r.RSSBefore != nil {
+	if r := playJSON(t, "-s", f.Listen(t, "unix"), "-n1"); r.CPU != nil || r.Reads != nil || r.Writes != nil || r.RSS != nil || r.RSSBefore != nil {
 		t.Errorf("figures of a process without --pid: %+v", r)
 	}
 }
@@ -279,13 +281,13 @@ func TestInterrupt(t *testing.T) {
 	}{
 		{"messages", &fake{}, []string{"--duration=1h", "--warm-up=0"}},
 		{"warm-up", &fake{}, []string{"--warm-up=1h"}},
-		{"hanging milter", &fake{answer: hang}, []string{"-n10", "--timeout=1h"}},
+		{"hanging milter", &fake{Answer: hang}, []string{"-n10", "--timeout=1h"}},
 		{"hold", &fake{}, []string{"--idle=3", "--hold=1h", "--warm-up=0", "--idle-messages=1"}},
-		{"opening", &fake{answer: hang}, []string{"--idle=3", "--hold=1h", "--idle-messages=5", "--timeout=1h"}},
+		{"opening", &fake{Answer: hang}, []string{"--idle=3", "--hold=1h", "--idle-messages=5", "--timeout=1h"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			spec := tt.fake.listen(t, "unix")
+			spec := tt.fake.Listen(t, "unix")
 			signals := make(chan os.Signal, 2)
 			time.AfterFunc(300*time.Millisecond, func() { signals <- os.Interrupt })
 			start0 := time.Now()
@@ -307,8 +309,8 @@ func TestInterrupt(t *testing.T) {
 var figure = regexp.MustCompile(`\d+\.\d+`)
 
 func TestFormats(t *testing.T) {
-	f := &fake{actions: option.AllActions, steps: option.StepSkip, answers: answers{'B': bare('s')}}
-	spec := f.listen(t, "unix")
+	f := &fake{Actions: option.AllActions, Steps: option.StepSkip, Answers: answers{'B': bare('s')}}
+	spec := f.Listen(t, "unix")
 	_, stdout, _ := play("-s", spec, "-n3", "-c2")
 	golden(t, "table.txt", figure.ReplaceAllString(withoutOwnCPU(stdout), "0.0"))
 	_, stdout, _ = play("-s", spec, "-n3", "-c2", "--format=json")
@@ -318,8 +320,8 @@ func TestFormats(t *testing.T) {
 	if err != nil || len(rows) != 2 || rows[0][0] != "messages" || rows[1][0] != "3" || rows[1][15] != "" {
 		t.Errorf("rows %q, %v", rows, err)
 	}
-	f = &fake{answers: answers{'E': bare('r')}}
-	_, stdout, _ = play("-s", f.listen(t, "unix"), "-n1", "--format=json")
+	f = &fake{Answers: answers{'E': bare('r')}}
+	_, stdout, _ = play("-s", f.Listen(t, "unix"), "-n1", "--format=json")
 	if want := `"errors": [
     "session 1, connection 1, message 1, end-of-message: expected 'a' or 'c', got \"\\x00\\x00\\x00\\x01r\""
   ],`; !strings.Contains(stdout, want) {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/milter-go/milter/cmd/internal/mta"
 	"github.com/milter-go/milter/option"
 	"github.com/milter-go/milter/protocol"
 )
@@ -105,7 +106,7 @@ func (o *options) addMail(w *scriptWriter) {
 // add encodes m, the number-th of its kind.
 func (w *scriptWriter) add(m protocol.Message, number int) {
 	c := m.Command()
-	no, noReply := stepsOf(c)
+	no, noReply := mta.StepsOf(c)
 	left := no != 0 && w.agreed.Steps.Has(no)
 	// Of a command that is left out Postfix still sends the macros, unless cleanup
 	// would send it.
@@ -133,27 +134,4 @@ func (w *scriptWriter) replies(c protocol.Command) string {
 		return "cartyds"
 	}
 	return "cartyd"
-}
-
-// stepsOf returns the steps that leave out command c, and the reply to it.
-func stepsOf(c protocol.Command) (no, noReply option.Step) {
-	switch c {
-	case protocol.CommandConnect:
-		return option.StepNoConnect, option.StepNoReplyConnect
-	case protocol.CommandHelo:
-		return option.StepNoHelo, option.StepNoReplyHelo
-	case protocol.CommandEnvelopeFrom:
-		return option.StepNoEnvelopeFrom, option.StepNoReplyEnvelopeFrom
-	case protocol.CommandEnvelopeRecipient:
-		return option.StepNoEnvelopeRecipient, option.StepNoReplyEnvelopeRecipient
-	case protocol.CommandData:
-		return option.StepNoData, option.StepNoReplyData
-	case protocol.CommandHeader:
-		return option.StepNoHeaders, option.StepNoReplyHeader
-	case protocol.CommandEndOfHeader:
-		return option.StepNoEndOfHeader, option.StepNoReplyEndOfHeader
-	case protocol.CommandBody:
-		return option.StepNoBody, option.StepNoReplyBody
-	}
-	return 0, 0
 }

@@ -56,7 +56,7 @@ func newSession(r *run, number int) *session {
 // open connects, negotiates and greets. ok is false when the milter wants no
 // messages of this connection; then decided says what it decided.
 func (s *session) open(ctx stdcontext.Context) (decided outcome, ok bool, err error) {
-	conn, err := s.run.dialer.dial(ctx)
+	conn, err := s.run.dialer.Dial(ctx)
 	if err != nil {
 		return outcome{}, false, fmt.Errorf("session %d: %w", s.number, err)
 	}

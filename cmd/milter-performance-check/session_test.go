@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/milter-go/milter/cmd/internal/mta"
 	"github.com/milter-go/milter/option"
 	"github.com/milter-go/milter/protocol"
 	"github.com/milter-go/milter/reply"
@@ -71,7 +72,7 @@ func echo(conn net.Conn, changes []byte, agreed option.Option) {
 			}
 			c := protocol.Command(buf[start+4])
 			start += length
-			_, noReply := stepsOf(c)
+			_, noReply := mta.StepsOf(c)
 			switch {
 			case c == 'O':
 				out = append(out, negotiation...)
@@ -245,13 +246,13 @@ func TestReplyInPieces(t *testing.T) {
 			go func() {
 				defer far.Close()
 				var buffer protocol.Buffer
-				f := &fake{actions: option.AllActions, answers: answers{'E': changes + bare('a')}}
+				f := &fake{Actions: option.AllActions, Answers: answers{'E': changes + bare('a')}}
 				for {
 					p, err := buffer.ReadPacket(far)
 					if err != nil {
 						return
 					}
-					answer := f.bytes(protocol.Command(p.Letter), 1)
+					answer := f.AnswerTo(protocol.Command(p.Letter), 1)
 					for answer != "" {
 						n := min(size, len(answer))
 						if _, err := far.Write([]byte(answer[:n])); err != nil {

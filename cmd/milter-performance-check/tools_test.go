@@ -3,40 +3,27 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/json"
 	"os/exec"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/milter-go/milter/cmd/internal/cmdtest"
 )
 
 // The program as it is installed, against milter-test-client: a signal ends it, and
 // what it has found by then is printed.
 func TestInstalled(t *testing.T) {
-	dir := t.TempDir()
-	if output, err := exec.Command("go", "build", "-o", dir, ".", "../milter-test-client").CombinedOutput(); err != nil {
-		t.Fatalf("go build: %v\n%s", err, output)
-	}
+	dir := cmdtest.Build(t, ".", "../milter-test-client")
 	spec := "unix:" + filepath.Join(dir, "socket")
-	milter := exec.Command(filepath.Join(dir, "milter-test-client"), "-s", spec, "--no-report-request", "--add-header=X-A: b", "--no-reply=header")
-	pipe, err := milter.StdoutPipe()
-	must(t, err)
-	must(t, milter.Start())
-	defer func() {
-		_ = milter.Process.Kill() // it has nothing to say
-		_ = milter.Wait()
-	}()
-	if line, err := bufio.NewReader(pipe).ReadString('\n'); err != nil || !strings.HasPrefix(line, "listen: ") {
-		t.Fatalf("%q, %v", line, err)
-	}
+	milter := cmdtest.StartClient(t, dir, "-s", spec, "--no-report-request", "--add-header=X-A: b", "--no-reply=header")
 
 	args := []string{"-s", spec, "-c4", "--duration=1h", "--warm-up=0", "--changes=1", "--format=json"}
-	_, err = openProcess(milter.Process.Pid)
+	_, err := openProcess(milter.Process.Pid)
 	withPid := err == nil
 	if withPid {
 		args = append(args, "--pid="+strconv.Itoa(milter.Process.Pid))

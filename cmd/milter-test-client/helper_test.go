@@ -3,43 +3,23 @@ package main
 import (
 	"bytes"
 	stdcontext "context"
-	"flag"
 	"os"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
-	"github.com/google/go-cmp/cmp"
-
 	"github.com/milter-go/milter/client/miltertest"
+	"github.com/milter-go/milter/cmd/internal/cmdtest"
 	"github.com/milter-go/milter/protocol"
 )
 
-var update = flag.Bool("update", false, "write the golden files anew")
+// Short names for what the tests say often.
+var must, golden = cmdtest.Must, cmdtest.Golden
 
 // patience is how long a test waits for what has to come.
 const patience = 20 * time.Second
-
-// golden compares got with a file in testdata.
-func golden(t *testing.T, name, got string) {
-	t.Helper()
-	path := filepath.Join("testdata", name)
-	if *update {
-		if err := os.WriteFile(path, []byte(got), 0o644); err != nil {
-			t.Fatal(err)
-		}
-	}
-	want, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if diff := cmp.Diff(string(want), got); diff != "" {
-		t.Errorf("%s (-want +got):\n%s", path, diff)
-	}
-}
 
 // A transcript is output that can be waited for.
 type transcript struct {
@@ -140,13 +120,6 @@ func (p *program) dial(t *testing.T) *miltertest.Session {
 	}
 	t.Cleanup(func() { s.Close() })
 	return s
-}
-
-func must(t *testing.T, err error) {
-	t.Helper()
-	if err != nil {
-		t.Fatal(err)
-	}
 }
 
 func sampleMail() miltertest.Mail {

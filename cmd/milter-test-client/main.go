@@ -24,6 +24,7 @@ import (
 	"syscall"
 
 	"github.com/milter-go/milter/client"
+	"github.com/milter-go/milter/cmd/internal/console"
 )
 
 func main() {
@@ -64,7 +65,7 @@ func run(args []string, sys system) int {
 // serve runs c until it fails or a signal ends it.
 func serve(c *client.Client, o *options, sys system) error {
 	if err := c.Listen(); err != nil {
-		return errors.New(plain(err))
+		return console.Plain(err)
 	}
 	ended := make(chan error, 1)
 	go func() { ended <- c.Run() }()

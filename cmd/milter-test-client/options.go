@@ -11,6 +11,7 @@ import (
 
 	"github.com/milter-go/milter/client"
 	"github.com/milter-go/milter/client/cli"
+	"github.com/milter-go/milter/cmd/internal/console"
 	"github.com/milter-go/milter/context"
 	"github.com/milter-go/milter/option"
 	"github.com/milter-go/milter/protocol"
@@ -80,7 +81,7 @@ func (o *options) connectionOptions() []cli.Option {
 	return []cli.Option{
 		{Long: "connection-spec", Short: 's', Arg: "SPEC", Value: cli.Strings(&o.specs),
 			Help: "listen at SPEC: inet:PORT[@HOST], inet6:PORT[@HOST] or unix:PATH; may be repeated"},
-		{Long: "unix-socket-mode", Arg: "MODE", Value: cli.Func(o.setMode),
+		{Long: "unix-socket-mode", Arg: "MODE", Value: console.Parsed(&o.unixSocketMode, client.ParseMode),
 			Help: "permissions of a unix socket, in octal digits (default: 660)"},
 		{Long: "unix-socket-group", Arg: "GROUP", Value: cli.String(&o.unixSocketGroup),
 			Help: "group of a unix socket, by name or number"},
@@ -222,16 +223,10 @@ func (o *options) client(out *printer) (*client.Client, error) {
 	c.AllowRemote = o.allowRemote
 	for _, spec := range o.specs {
 		if err := c.AddConnectionSpec(spec); err != nil {
-			return nil, cli.Usagef("%s", plain(err))
+			return nil, cli.Usagef("%v", console.Plain(err))
 		}
 	}
 	return c, nil
-}
-
-func (o *options) setMode(text string) error {
-	mode, err := client.ParseMode(text)
-	o.unixSocketMode = mode
-	return plainError(err)
 }
 
 func (o *options) requestMacros(text string) error {
@@ -242,26 +237,8 @@ func (o *options) requestMacros(text string) error {
 	for stage := range option.MacroStage(option.NumMacroStages) {
 		if stage.String() == stageName {
 			split := func(r rune) bool { return r == ' ' || r == ',' }
-			return plainError(o.macros.Set(stage, strings.FieldsFunc(names, split)...))
+			return console.Plain(o.macros.Set(stage, strings.FieldsFunc(names, split)...))
 		}
 	}
 	return fmt.Errorf("unknown stage %q", stageName)
-}
-
-// plain returns the text of err without the name of the package it comes from.
-func plain(err error) string {
-	text := err.Error()
-	for _, prefix := range []string{"client: ", "context: ", "option: ", "protocol: ", "reply: "} {
-		if rest, ok := strings.CutPrefix(text, prefix); ok {
-			return rest
-		}
-	}
-	return text
-}
-
-func plainError(err error) error {
-	if err == nil {
-		return nil
-	}
-	return fmt.Errorf("%s", plain(err))
 }

@@ -9,6 +9,7 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/milter-go/milter/cmd/internal/console"
 	"github.com/milter-go/milter/context"
 	"github.com/milter-go/milter/protocol"
 )
@@ -84,7 +85,7 @@ func (p *printer) fault(session string, err error) {
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	fmt.Fprintf(p.errors, "%s: %s%s\n", name, session, printable(plain(err)))
+	fmt.Fprintf(p.errors, "%s: %s%s\n", name, session, printable(console.Plain(err).Error()))
 }
 
 // printable returns text with the control characters that could harm a terminal

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/milter-go/milter/client/cli"
+	"github.com/milter-go/milter/cmd/internal/console"
 	"github.com/milter-go/milter/protocol"
 	"github.com/milter-go/milter/reply"
 )
@@ -190,7 +191,7 @@ func (o *options) addReply(text string) error {
 	extended := extendedCode.FindString(text)
 	text = unescape(text[len(extended):])
 	if r.smtp, err = reply.NewSMTP(code, strings.TrimSuffix(extended, " "), text); err != nil {
-		return plainError(err)
+		return console.Plain(err)
 	}
 	r.status = protocol.StatusTemporaryFailure
 	if code >= 500 {

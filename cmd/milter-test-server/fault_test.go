@@ -15,6 +15,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/milter-go/milter/client"
+	"github.com/milter-go/milter/cmd/internal/cmdtest"
+	"github.com/milter-go/milter/cmd/internal/mta"
 	"github.com/milter-go/milter/context"
 	"github.com/milter-go/milter/option"
 	"github.com/milter-go/milter/protocol"
@@ -73,33 +75,18 @@ func TestBadOptions(t *testing.T) {
 }
 
 func TestCannotConnect(t *testing.T) {
-	dir := t.TempDir()
-	dead := filepath.Join(dir, "dead")
-	l, err := net.ListenUnix("unix", &net.UnixAddr{Name: dead, Net: "unix"})
-	must(t, err)
-	l.SetUnlinkOnClose(false)
-	must(t, l.Close())
-	port, err := net.Listen("tcp4", "127.0.0.1:0")
-	must(t, err)
-	closed := client.SpecOf(port.Addr())
-	must(t, port.Close())
-	tests := []struct{ name, spec, want string }{
-		{"no file", filepath.Join(dir, "none"), "failed to connect to unix:" + filepath.Join(dir, "none") + ": no such file or directory"},
-		{"dead socket", "unix:" + dead, "failed to connect to unix:" + dead + ": connection refused"},
-		{"closed port", closed, "failed to connect to " + closed + ": connection refused"},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
+	for _, tt := range cmdtest.Nowheres(t) {
+		t.Run(tt.Name, func(t *testing.T) {
 			start := time.Now()
-			status, stdout, stderr := play(t, "", "-s", tt.spec)
-			if diff := cmp.Diff("milter-test-server: "+tt.want+"\n", stderr); status != 1 || stdout != "" || diff != "" {
+			status, stdout, stderr := play(t, "", "-s", tt.Spec)
+			if diff := cmp.Diff("milter-test-server: "+tt.Want+"\n", stderr); status != 1 || stdout != "" || diff != "" {
 				t.Errorf("exit status %d, stdout %q, stderr (-want +got):\n%s", status, stdout, diff)
 			}
 			if d := time.Since(start); d > time.Minute {
 				t.Errorf("it took %v to find out", d)
 			}
-			_, stdout, stderr = play(t, "", "-s", tt.spec, "-t2")
-			if want := "milter-test-server: 2 sessions failed: " + tt.want + "\n"; stderr != want || !strings.HasPrefix(stdout, "sessions: 2\nfailed: 2\nmessages: 0\n") {
+			_, stdout, stderr = play(t, "", "-s", tt.Spec, "-t2")
+			if want := "milter-test-server: 2 sessions failed: " + tt.Want + "\n"; stderr != want || !strings.HasPrefix(stdout, "sessions: 2\nfailed: 2\nmessages: 0\n") {
 				t.Errorf("with two sessions: stdout %q, stderr %q, want %q", stdout, stderr, want)
 			}
 		})
@@ -108,16 +95,15 @@ func TestCannotConnect(t *testing.T) {
 
 // What milters do wrong.
 func TestFaults(t *testing.T) {
-	type answers = map[protocol.Command]string
-	bare := func(r protocol.Reply) string { return packets(reply.Bare(r)) }
+	type answers = cmdtest.Answers
 	tests := []struct {
 		name    string
 		answers answers
 		args    []string
 		want    string
 	}{
-		{"closes at once", answers{protocol.CommandNegotiate: "close"}, nil, "waiting for the answer to negotiate: the milter closed the connection"},
-		{"closes in the mail", answers{protocol.CommandBody: "close"}, nil, "waiting for the answer to body: the milter closed the connection"},
+		{"closes at once", answers{protocol.CommandNegotiate: cmdtest.Close}, nil, "waiting for the answer to negotiate: the milter closed the connection"},
+		{"closes in the mail", answers{protocol.CommandBody: cmdtest.Close}, nil, "waiting for the answer to body: the milter closed the connection"},
 		{"wants too much", answers{protocol.CommandNegotiate: packets(reply.Negotiate{Option: option.Option{Version: 6, Actions: option.ActionQuarantine}})},
 			[]string{"--offer-actions=add-headers"}, "negotiate was answered with negotiate: actions were not offered: quarantine"},
 		{"wrong answer", answers{protocol.CommandHelo: bare(protocol.ReplyDiscard)}, nil,
@@ -136,7 +122,7 @@ func TestFaults(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			spec := script(t, tt.answers)
+			spec := (&cmdtest.Milter{Actions: option.AllActions, Answers: tt.answers}).Listen(t, "tcp4")
 			status, _, stderr := play(t, "", append([]string{"-s", spec, "--verdict-as-status"}, tt.args...)...)
 			if want := "milter-test-server: " + tt.want; status != 1 || !strings.HasPrefix(stderr, want) || strings.Count(stderr, "\n") != 1 {
 				t.Errorf("exit status %d, want 1; stderr %q, want %q", status, stderr, want)
@@ -320,7 +306,7 @@ func TestFullBacklog(t *testing.T) {
 	must(t, c.SetConnectionSpec("unix:"+path))
 	must(t, c.Listen())
 	defer c.Close()
-	d := &dialer{spec: client.Spec{Network: "unix", Address: path}, text: "unix:" + path, timeout: 300 * time.Millisecond}
+	d := &mta.Dialer{Target: mta.Target{Text: "unix:" + path, Spec: client.Spec{Network: "unix", Address: path}}, Timeout: 300 * time.Millisecond}
 	var conns []net.Conn
 	defer func() {
 		for _, conn := range conns {
@@ -328,7 +314,7 @@ func TestFullBacklog(t *testing.T) {
 		}
 	}()
 	for {
-		conn, err := d.dial()
+		conn, err := d.Dial(t.Context())
 		if err != nil {
 			// On BSD it is ECONNREFUSED; both mean that there is no room. The last of
 			// the attempts may also be the one that the timeout ends.
@@ -357,32 +343,4 @@ func TestFullBacklog(t *testing.T) {
 	}
 	c.Close()
 	must(t, <-ended)
-}
-
-func TestCanPass(t *testing.T) {
-	tests := []struct {
-		name    string
-		network string
-		reached bool
-		err     error
-		want    bool
-	}{
-		{"full backlog on Linux", "unix", false, syscall.EAGAIN, true},
-		{"out of descriptors", "tcp4", false, syscall.EMFILE, true},
-		{"full backlog on BSD", "unix", true, syscall.ECONNREFUSED, true},
-		{"dead socket", "unix", false, syscall.ECONNREFUSED, false},
-		{"closed port", "tcp4", true, syscall.ECONNREFUSED, false},
-		{"out of local ports", "tcp4", true, syscall.EADDRNOTAVAIL, true},
-		{"not a local address", "tcp4", false, syscall.EADDRNOTAVAIL, false},
-		{"no permission", "unix", true, syscall.EACCES, false},
-	}
-	for _, tt := range tests {
-		t.Run(tt.name, func(t *testing.T) {
-			d := &dialer{spec: client.Spec{Network: tt.network}}
-			d.reached.Store(tt.reached)
-			if got := d.canPass(&net.OpError{Op: "dial", Err: os.NewSyscallError("connect", tt.err)}); got != tt.want {
-				t.Errorf("canPass = %v, want %v", got, tt.want)
-			}
-		})
-	}
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/milter-go/milter/client/miltertest"
+	"github.com/milter-go/milter/cmd/internal/console"
 	"github.com/milter-go/milter/protocol"
 )
 
@@ -75,7 +76,7 @@ func (o *options) readMailFile(stdin io.Reader) (err error) {
 		stdin = f
 	}
 	if o.mail, err = miltertest.ParseMail(stdin); err != nil {
-		return fmt.Errorf("%s: %w", o.mailFile, plain(err))
+		return fmt.Errorf("%s: %w", o.mailFile, console.Plain(err))
 	}
 	return nil
 }

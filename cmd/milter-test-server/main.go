@@ -30,6 +30,7 @@ import (
 
 	"github.com/milter-go/milter/client/cli"
 	"github.com/milter-go/milter/client/miltertest"
+	"github.com/milter-go/milter/cmd/internal/mta"
 	"github.com/milter-go/milter/protocol"
 )
 
@@ -48,7 +49,7 @@ func run(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
 		return o.command.Exit(err, stdout, stderr)
 	}
 	out := &output{options: o, w: stdout, color: o.useColor(stdout)}
-	d := &dialer{spec: o.target, text: o.spec, timeout: o.connectionTimeout}
+	d := &mta.Dialer{Target: o.target, Timeout: o.connectionTimeout, WaitForFiles: true}
 	var statuses []protocol.Status
 	if o.sessions == 1 {
 		var results []miltertest.Result

@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/milter-go/milter/cmd/internal/console"
+	"github.com/milter-go/milter/cmd/internal/mta"
 	"github.com/milter-go/milter/protocol"
 )
 
@@ -24,7 +26,7 @@ type tally struct {
 }
 
 // playSessions plays all sessions, as many at once as there are threads.
-func playSessions(o *options, d *dialer, out *output) *tally {
+func playSessions(o *options, d *mta.Dialer, out *output) *tally {
 	t := &tally{verdicts: make(map[protocol.Status]int), faults: make(map[string]int)}
 	start := time.Now()
 	var last atomic.Int64
@@ -41,7 +43,7 @@ func playSessions(o *options, d *dialer, out *output) *tally {
 	return t
 }
 
-func (t *tally) play(o *options, d *dialer, out *output, number int) {
+func (t *tally) play(o *options, d *mta.Dialer, out *output, number int) {
 	results, err := playSession(o, d, out, number)
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -88,14 +90,7 @@ func (t *tally) err() error {
 			errs = append(errs, fmt.Errorf("and %d other reasons", len(reasons)-show))
 			break
 		}
-		errs = append(errs, fmt.Errorf("%s failed: %s", plural(t.faults[reason], "session"), reason))
+		errs = append(errs, fmt.Errorf("%s failed: %s", console.Plural(t.faults[reason], "session"), reason))
 	}
 	return errors.Join(errs...)
-}
-
-func plural(n int, noun string) string {
-	if n == 1 {
-		return "1 " + noun
-	}
-	return fmt.Sprintf("%d %ss", n, noun)
 }

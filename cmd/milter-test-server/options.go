@@ -2,18 +2,17 @@ package main
 
 import (
 	"errors"
-	"fmt"
 	"io"
 	"math"
 	"net"
 	"net/netip"
-	"os"
-	"strings"
 	"time"
 
 	"github.com/milter-go/milter/client"
 	"github.com/milter-go/milter/client/cli"
 	"github.com/milter-go/milter/client/miltertest"
+	"github.com/milter-go/milter/cmd/internal/console"
+	"github.com/milter-go/milter/cmd/internal/mta"
 	"github.com/milter-go/milter/option"
 	"github.com/milter-go/milter/protocol"
 )
@@ -25,7 +24,7 @@ type options struct {
 	command *cli.Command
 
 	spec   string
-	target client.Spec
+	target mta.Target
 	name   string
 
 	version int
@@ -92,18 +91,13 @@ func newOptions() *options {
 
 func (o *options) connectionOptions() []cli.Option {
 	return []cli.Option{
-		{Long: "connection-spec", Short: 's', Arg: "SPEC", Value: cli.String(&o.spec),
-			Help: "where the milter listens: inet:PORT[@HOST], inet6:PORT[@HOST], unix:PATH or /PATH"},
+		mta.SpecOption(&o.spec),
 		{Long: "negotiate-version", Arg: "N", Value: cli.Int(&o.version, 0, math.MaxInt32),
 			Help: "offer version N of the protocol, with the actions and steps it has"},
-		{Long: "offer-actions", Arg: "A|B|...", Value: cli.Func(func(text string) (err error) {
-			o.actions, err = option.ParseAction(text)
-			return plain(err)
-		}), Help: "offer these actions only, as in 'add-headers|quarantine', or none"},
-		{Long: "offer-steps", Arg: "A|B|...", Value: cli.Func(func(text string) (err error) {
-			o.steps, err = option.ParseStep(text)
-			return plain(err)
-		}), Help: "offer these steps only, as in 'no-body|skip', or none"},
+		{Long: "offer-actions", Arg: "A|B|...", Value: console.Parsed(&o.actions, option.ParseAction),
+			Help: "offer these actions only, as in 'add-headers|quarantine', or none"},
+		{Long: "offer-steps", Arg: "A|B|...", Value: console.Parsed(&o.steps, option.ParseStep),
+			Help: "offer these steps only, as in 'no-body|skip', or none"},
 		{Long: "connection-timeout", Arg: "TIME", Value: cli.Duration(&o.connectionTimeout),
 			Help: "give up connecting after TIME"},
 		{Long: "reading-timeout", Arg: "TIME", Value: cli.Duration(&o.readingTimeout),
@@ -201,14 +195,8 @@ func (o *options) parse(args []string) (err error) {
 	if _, err := o.command.Parse(args); err != nil {
 		return err
 	}
-	if o.spec == "" {
-		return cli.Usagef("no connection spec: say where the milter listens, as in -s inet:10025@127.0.0.1")
-	}
-	if strings.HasPrefix(o.spec, "/") {
-		o.spec = "unix:" + o.spec
-	}
-	if o.target, err = client.ParseSpec(o.spec); err != nil {
-		return cli.Usagef("%v", plain(err))
+	if o.target, err = mta.ParseTarget(o.spec); err != nil {
+		return err
 	}
 	if o.sessions == 0 {
 		o.sessions = o.threads
@@ -232,7 +220,7 @@ func (o *options) setAddress(text string) error {
 	}
 	spec, err := client.ParseSpec(text)
 	if err != nil {
-		return plain(err)
+		return console.Plain(err)
 	}
 	if spec.Network == "unix" {
 		o.address = &net.UnixAddr{Name: spec.Address, Net: "unix"}
@@ -270,15 +258,7 @@ func (o *options) setColor(text string) error {
 
 // useColor reports whether what goes to w is to be colored.
 func (o *options) useColor(w io.Writer) bool {
-	if o.color != "auto" {
-		return o.color == "yes"
-	}
-	f, ok := w.(*os.File)
-	if !ok {
-		return false
-	}
-	info, err := f.Stat()
-	return err == nil && info.Mode()&os.ModeCharDevice != 0 && os.Getenv("TERM") != "dumb"
+	return o.color == "yes" || o.color == "auto" && console.IsTerminal(w)
 }
 
 // offer returns what the milter is offered.
@@ -300,16 +280,4 @@ func versionHas(version int) (option.Action, option.Step) {
 		return 0x3f, 0x7f
 	}
 	return option.DefaultActions, option.DefaultSteps
-}
-
-// plain returns err without the name of the package it comes from.
-func plain(err error) error {
-	if err == nil {
-		return nil
-	}
-	text := err.Error()
-	for _, prefix := range []string{"client: ", "option: ", "protocol: ", "miltertest: "} {
-		text = strings.TrimPrefix(text, prefix)
-	}
-	return fmt.Errorf("%s", text)
 }

@@ -3,134 +3,74 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
-	"io"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
-	"time"
+
+	"github.com/milter-go/milter/cmd/internal/cmdtest"
 )
 
 // The two programs as they are installed, one against the other.
-
-// build builds both programs and returns their folder.
-func build(t *testing.T) string {
-	t.Helper()
-	dir := t.TempDir()
-	output, err := exec.Command("go", "build", "-o", dir, ".", "../milter-test-client").CombinedOutput()
-	if err != nil {
-		t.Fatalf("go build: %v\n%s", err, output)
-	}
-	return dir
-}
-
-// A process is a milter-test-client.
-type process struct {
-	cmd    *exec.Cmd
-	lines  *bufio.Reader // of its standard output
-	stdout strings.Builder
-	stderr bytes.Buffer
-}
-
-// startClient starts a milter-test-client and waits until it listens.
-func startClient(t *testing.T, dir string, args ...string) *process {
-	t.Helper()
-	p := &process{cmd: exec.Command(filepath.Join(dir, "milter-test-client"), args...)}
-	p.cmd.Stderr = &p.stderr
-	pipe, err := p.cmd.StdoutPipe()
-	must(t, err)
-	p.lines = bufio.NewReader(pipe)
-	must(t, p.cmd.Start())
-	t.Cleanup(func() { _ = p.cmd.Process.Kill() }) // an error says that it has ended
-	p.await(t, "listen: ")
-	return p
-}
-
-// await reads until a line begins with prefix.
-func (p *process) await(t *testing.T, prefix string) {
-	t.Helper()
-	for {
-		line, err := p.lines.ReadString('\n')
-		p.stdout.WriteString(line)
-		if strings.HasPrefix(line, prefix) {
-			return
-		}
-		if err != nil {
-			t.Fatalf("no line %q...: %v\n%s%s", prefix, err, &p.stdout, &p.stderr)
-		}
-	}
-}
-
-// wait reads the rest of the output and returns the exit status.
-func (p *process) wait(t *testing.T) int {
-	t.Helper()
-	watchdog := time.AfterFunc(20*time.Second, func() { _ = p.cmd.Process.Kill() })
-	defer watchdog.Stop()
-	_, err := io.Copy(&p.stdout, p.lines)
-	must(t, err)
-	_ = p.cmd.Wait() // its error is the exit status
-	return p.cmd.ProcessState.ExitCode()
-}
 
 func server(dir string, args ...string) *exec.Cmd {
 	return exec.Command(filepath.Join(dir, "milter-test-server"), args...)
 }
 
 func TestTools(t *testing.T) {
-	dir := build(t)
+	dir := cmdtest.Build(t, ".", "../milter-test-client")
 	t.Run("a mail", func(t *testing.T) {
 		socket := filepath.Join(t.TempDir(), "m")
-		c := startClient(t, dir, "-s", "unix:"+socket, "--add-header=X-Checked: yes", "--insert-header=0:X-Top: here",
+		c := cmdtest.StartClient(t, dir, "-s", "unix:"+socket, "--add-header=X-Checked: yes", "--insert-header=0:X-Top: here",
 			"--change-header=Subject: changed", "--delete-header=Received[2]", "--change-from=<ada@example.net>",
 			"--add-recipient=<eve@example.org>", "--delete-recipient=<carol@example.org>", "--replace-body=It was\\nremoved.",
 			"--quarantine=too nice", "--reply=envelope-recipient:dave@*=550 5.1.1 no Dave here", "--status=body=skip", "--macro=connect=j")
 		output, err := server(dir, "-s", socket, "-m", "../../testdata/multipart.eml", "--output-message").Output()
 		must(t, err)
 		golden(t, "tools.server.txt", elapsedTime.ReplaceAllString(string(output), "elapsed-time: 0.000000 seconds"))
-		must(t, c.cmd.Process.Signal(syscall.SIGTERM))
-		if status := c.wait(t); status != 0 {
-			t.Errorf("exit status %d of the client, stderr:\n%s", status, &c.stderr)
+		must(t, c.Process.Signal(syscall.SIGTERM))
+		if status := c.Wait(t); status != 0 {
+			t.Errorf("exit status %d of the client, stderr:\n%s", status, &c.Stderr)
 		}
-		golden(t, "tools.client.txt", strings.ReplaceAll(c.stdout.String(), socket, "SOCKET"))
+		golden(t, "tools.client.txt", strings.ReplaceAll(c.Stdout.String(), socket, "SOCKET"))
 		if _, err := os.Lstat(socket); !os.IsNotExist(err) {
 			t.Errorf("the socket is still there: %v", err)
 		}
 	})
 	t.Run("SIGTERM while a mail is due", func(t *testing.T) {
 		socket := filepath.Join(t.TempDir(), "m")
-		c := startClient(t, dir, "-s", "unix:"+socket, "--delay=end-of-message=1s", "--add-header=X-Late: yes")
+		c := cmdtest.StartClient(t, dir, "-s", "unix:"+socket, "--delay=end-of-message=1s", "--add-header=X-Late: yes")
 		var output, stderr bytes.Buffer
 		s := server(dir, "-s", socket, "--output-message")
 		s.Stdout, s.Stderr = &output, &stderr
 		must(t, s.Start())
-		c.await(t, "end-of-message")
-		must(t, c.cmd.Process.Signal(syscall.SIGTERM))
+		c.Await(t, "end-of-message")
+		must(t, c.Process.Signal(syscall.SIGTERM))
 		if err := s.Wait(); err != nil {
 			t.Errorf("the server: %v, stderr %q", err, &stderr)
 		}
 		if got := output.String(); !strings.HasPrefix(got, "status: pass\n") || !strings.Contains(got, "\n+ X-Late: yes\n") {
 			t.Errorf("the mail was not served:\n%s", got)
 		}
-		if status := c.wait(t); status != 0 || !strings.HasPrefix(c.stderr.String(), "milter-test-client: terminated: waiting up to 30s for mails") {
-			t.Errorf("exit status %d of the client, want 0; stderr:\n%s", status, &c.stderr)
+		if status := c.Wait(t); status != 0 || !strings.HasPrefix(c.Stderr.String(), "milter-test-client: terminated: waiting up to 30s for mails") {
+			t.Errorf("exit status %d of the client, want 0; stderr:\n%s", status, &c.Stderr)
 		}
 	})
 	t.Run("a second signal", func(t *testing.T) {
 		socket := filepath.Join(t.TempDir(), "m")
-		c := startClient(t, dir, "-s", "unix:"+socket, "--delay=end-of-message=1h")
+		c := cmdtest.StartClient(t, dir, "-s", "unix:"+socket, "--delay=end-of-message=1h")
 		var stderr bytes.Buffer
 		s := server(dir, "-s", socket)
 		s.Stderr = &stderr
 		must(t, s.Start())
-		c.await(t, "end-of-message")
-		must(t, c.cmd.Process.Signal(syscall.SIGTERM))
-		must(t, c.cmd.Process.Signal(syscall.SIGINT))
-		if status := c.wait(t); status != 1 {
-			t.Errorf("exit status %d of the client, want 1; stderr:\n%s", status, &c.stderr)
+		c.Await(t, "end-of-message")
+		must(t, c.Process.Signal(syscall.SIGTERM))
+		must(t, c.Process.Signal(syscall.SIGINT))
+		if status := c.Wait(t); status != 1 {
+			t.Errorf("exit status %d of the client, want 1; stderr:\n%s", status, &c.Stderr)
 		}
 		want := "milter-test-server: waiting for the answer to end-of-message: the milter closed the connection\n"
 		if err := s.Wait(); s.ProcessState.ExitCode() != 1 || stderr.String() != want {
@@ -139,13 +79,13 @@ func TestTools(t *testing.T) {
 	})
 	t.Run("more sessions than the soft limit of files", func(t *testing.T) {
 		socket := filepath.Join(t.TempDir(), "m")
-		c := startClient(t, dir, "-s", "unix:"+socket, "--no-report-request", "--delay=helo=100ms")
+		c := cmdtest.StartClient(t, dir, "-s", "unix:"+socket, "--no-report-request", "--delay=helo=100ms")
 		shell := exec.Command("sh", "-c", `ulimit -S -n 64 && exec "$0" "$@"`, filepath.Join(dir, "milter-test-server"), "-s", socket, "-t200")
 		output, err := shell.CombinedOutput()
 		if err != nil || !strings.HasPrefix(string(output), "sessions: 200\nfailed: 0\nmessages: 200\nstatus: pass: 200\n") {
 			t.Errorf("error %v, output:\n%s", err, output)
 		}
-		must(t, c.cmd.Process.Signal(syscall.SIGTERM))
-		c.wait(t)
+		must(t, c.Process.Signal(syscall.SIGTERM))
+		c.Wait(t)
 	})
 }
