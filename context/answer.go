@@ -330,23 +330,21 @@ func (ctx *ClientContext) writeAnswer(c protocol.Command, status protocol.Status
 			letter = protocol.ReplySkip
 		}
 	}
-	dst := ctx.small[:0]
-	m := ctx.mail
-	if m != nil && c == protocol.CommandEndOfMessage && m.finish() {
-		dst, m.out.buf = m.out.buf, nil
+	if m := ctx.mail; m != nil && c == protocol.CommandEndOfMessage && m.finish() {
+		packets := appendAnswer(m.out.buf, letter, smtp)
+		m.out.buf = nil
+		err := ctx.write(packets)
+		block.Put(packets)
+		return err
 	}
-	if letter == protocol.ReplyReplyCode {
-		dst = appendReplyCode(dst, smtp)
-	} else {
-		dst = append(dst, 0, 0, 0, 1, byte(letter))
-	}
-	err := ctx.write(dst)
-	block.Put(dst)
-	return err
+	return ctx.write(appendAnswer(ctx.small[:0], letter, smtp))
 }
 
-func appendReplyCode(dst []byte, smtp *reply.SMTP) []byte {
-	return reply.ReplyCode{SMTP: *smtp}.Append(dst)
+func appendAnswer(dst []byte, letter protocol.Reply, smtp *reply.SMTP) []byte {
+	if letter == protocol.ReplyReplyCode {
+		return reply.ReplyCode{SMTP: *smtp}.Append(dst)
+	}
+	return append(dst, 0, 0, 0, 1, byte(letter))
 }
 
 // write sends whole packets. The first error ends the session.

@@ -212,6 +212,10 @@ func (b *Buffer) maxPayload() int {
 
 // makeRoom makes sure that at least n bytes fit behind the unread ones.
 func (b *Buffer) makeRoom(n int) {
+	if b.buf == nil {
+		b.buf, b.start, b.end = block.Get(n), 0, 0
+		return
+	}
 	unread := b.Len()
 	if unread == 0 {
 		b.start, b.end = 0, 0
