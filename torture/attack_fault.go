@@ -101,7 +101,7 @@ func panicAttack(l *lab) []row {
 		{"panic-later", "a handler panics in Later", "panic-later-"},
 	} {
 		r := row{id: kind.id, attack: kind.name, done: fmt.Sprintf("at each of %d events, while %d other sessions are within a mail", len(panicEvents()), others),
-			want: "temporary failure on the wire, closed, one log line with stack and session number; the others go on"}
+			want: "temporary failure on the wire, closed, one log line with stack and session number, counted; the others go on"}
 		p, err := l.start()
 		if err == nil {
 			err = p.panics(kind.plan, others)
@@ -144,6 +144,13 @@ func (p *process) panics(plan string, others int) error {
 			return fmt.Errorf("%v: %d log lines: %q", event, len(lines), lines)
 		}
 	}
+	st, err := p.stats()
+	if err != nil {
+		return err
+	}
+	if want := uint64(len(panicEvents())); st.Panics != want {
+		return fmt.Errorf("the milter counts %d panics, want %d", st.Panics, want)
+	}
 	for _, s := range sessions {
 		if err := do(s, script("plain")[begun:]...); err != nil {
 			return fmt.Errorf("another session: %w", err)
@@ -152,7 +159,7 @@ func (p *process) panics(plan string, others int) error {
 			return fmt.Errorf("another session: %w", err)
 		}
 	}
-	_, err := p.goods()
+	_, err = p.goods()
 	return err
 }
 

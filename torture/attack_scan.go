@@ -31,7 +31,7 @@ func scannerAttack(l *lab) []row {
 	var rows []row
 	for _, s := range scanners() {
 		r := row{id: "scan-" + s.name, attack: "scanner: " + s.name, done: fmt.Sprintf("the first 5 bytes of %.20q, 20 times by unix and inet", s.text),
-			want: "one log line that says it looks like " + s.want + "; closed within 1 ms (median) of the 5th byte"}
+			want: "one log line that says it looks like " + s.want + "; counted as a bad peer; closed within 1 ms (median) of the 5th byte"}
 		fault := err
 		if fault == nil {
 			var took time.Duration
@@ -52,6 +52,10 @@ func scannerAttack(l *lab) []row {
 func (p *process) scan(s scanner) (time.Duration, error) {
 	var took []time.Duration
 	var wrong error
+	before, err := p.stats()
+	if err != nil {
+		return 0, err
+	}
 	for _, spec := range p.specs() {
 		for range 20 {
 			mark := p.log.mark()
@@ -71,6 +75,13 @@ func (p *process) scan(s scanner) (time.Duration, error) {
 	}
 	if _, err := p.goods(); err != nil {
 		return 0, err
+	}
+	after, err := p.stats()
+	if err != nil {
+		return 0, err
+	}
+	if n := after.BadPeers - before.BadPeers; wrong == nil && n != uint64(len(took)) {
+		wrong = fmt.Errorf("%d bad peers were counted, want %d", n, len(took))
 	}
 	typical := percentile(took, 50)
 	if wrong == nil && typical > time.Millisecond {

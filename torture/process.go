@@ -203,6 +203,7 @@ type stats struct {
 	HeapAlloc, HeapInuse                                  uint64 // bytes, after garbage collection
 	Goroutines                                            int
 	Sessions, Finished, Begun, Processed, Aborted, Faults int64
+	Panics, BadPeers                                      uint64 // as the library counts
 }
 
 // stats asks the milter under attack.

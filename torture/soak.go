@@ -12,7 +12,7 @@ import (
 )
 
 const (
-	soakWorkers = 16
+	soakWorkers = 64 // some of them wait: for late answers, or for the milter to see a half-closed connection
 	soakSamples = 40
 	soakWarmUp  = soakSamples / 5 // samples that the slopes leave out
 	soakTenths  = 10

@@ -90,6 +90,7 @@ type stats struct {
 	Processed            int64
 	Aborted              int64
 	Faults               int64
+	Panics, BadPeers     uint64 // as the library counts
 }
 
 // control answers what stands on standard input, and ends the process with it.
@@ -104,10 +105,12 @@ func (m *milter) control() {
 			runtime.GC() // what the first one finalized
 			var memory runtime.MemStats
 			runtime.ReadMemStats(&memory)
+			counted := m.client.Statistics()
 			text, err := json.Marshal(stats{
 				memory.HeapAlloc, memory.HeapInuse, runtime.NumGoroutine(),
 				m.counts.Sessions.Load(), m.counts.Finished.Load(), m.counts.Begun.Load(),
 				m.counts.Processed.Load(), m.counts.Aborted.Load(), m.counts.Faults.Load(),
+				counted.Panics, counted.BadPeers,
 			})
 			if err != nil {
 				panic(err)
