@@ -3,6 +3,7 @@
 GO        ?= go
 FUZZTIME  ?= 10s
 COMPARE   ?=
+VULNDB    ?=
 MESSAGES  ?= 1000000
 STATICCHECK = honnef.co/go/tools/cmd/staticcheck@v0.8.2
 
@@ -34,9 +35,9 @@ lint:
 	GOARCH=386 $(GO) vet ./...
 	cd bench && $(GO) vet ./...
 
-## vuln: known vulnerabilities in what we use; asks the Go vulnerability database
+## vuln: known vulnerabilities in what we use; asks the Go vulnerability database, or a copy at VULNDB (file:///...)
 vuln:
-	$(GO) run golang.org/x/vuln/cmd/govulncheck@v1.1.4 ./...
+	$(GO) run golang.org/x/vuln/cmd/govulncheck@v1.1.4 $(if $(VULNDB),-db $(VULNDB)) ./...
 
 ## fuzz: each fuzz target for FUZZTIME, a time (10s) or a count (30000x)
 fuzz:

@@ -38,7 +38,7 @@ type ClientContext struct {
 	phase phase
 
 	mu   sync.Mutex // guards what follows; never held while a handler runs or while reading
-	wake sync.Cond  // ends a wait that is no read, see kick
+	wake *sync.Cond // ends a wait that is no read, see kick; nil until there is one
 
 	std    stdcontext.Context // done when the session ends; nil until it is needed
 	cancel stdcontext.CancelCauseFunc
@@ -127,7 +127,6 @@ func NewSession(w io.Writer, config *Config, id uint64) *ClientContext {
 		partialSince:     none,
 	}
 	ctx.due.ctx = ctx
-	ctx.wake.L = &ctx.mu
 	if parent := config.parent(); parent.Done() != nil {
 		ctx.leaveParent = stdcontext.AfterFunc(parent, func() {
 			ctx.fail(fmt.Errorf("%w: %w", ErrClosed, stdcontext.Cause(parent)))

@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"reflect"
+	"sync"
 	"syscall"
 	"time"
 
@@ -138,6 +139,9 @@ func (r *reader) Received(n int, err error) socket.Next {
 	for ctx.held && ctx.in.Len() >= maxHeld {
 		// Enough waits for a late reply; TCP makes the MTA wait. The price is that
 		// a hang-up is noticed only at the next write.
+		if ctx.wake == nil {
+			ctx.wake = sync.NewCond(&ctx.mu)
+		}
 		for !ctx.hasWork() {
 			ctx.wake.Wait()
 		}
@@ -171,7 +175,9 @@ var pastDeadline = time.Unix(1, 0)
 
 // kick makes the goroutine that delivers events look up from its read.
 func (ctx *ClientContext) kick() {
-	ctx.wake.Signal()
+	if ctx.wake != nil {
+		ctx.wake.Signal()
+	}
 	if conn := ctx.conn.Load(); conn != nil && ctx.reading {
 		ctx.armed = kickedAt
 		_ = conn.SetReadDeadline(pastDeadline)
