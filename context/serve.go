@@ -71,9 +71,13 @@ func (ctx *ClientContext) isFinished() bool {
 // A reader is the session as its connection sees it.
 type reader ClientContext
 
-// recheck is how long a wait may be that nobody has looked before, see
-// [socket.Session].
-const recheck = 500 * time.Millisecond
+// How long a wait may be that nobody has looked before, see [socket.Session].
+const (
+	recheckInMail = time.Second
+	// Between mails, a look is also when a session comes to rest: the sooner, the
+	// less memory many new sessions take.
+	recheckBetween = 100 * time.Millisecond
+)
 
 // Wait prepares a wait for bytes from the MTA, for its hang-up, for a timeout, or
 // for a kick.
@@ -96,8 +100,10 @@ func (r *reader) Wait(unsure bool) bool {
 		ctx.partialSince = now
 	}
 	at, _ := ctx.deadline()
-	if unsure {
-		at = min(at, now+recheck)
+	if unsure && ctx.inMessage {
+		at = min(at, now+recheckInMail)
+	} else if unsure {
+		at = min(at, now+recheckBetween)
 	}
 	ctx.arm(at)
 	ctx.reading = true

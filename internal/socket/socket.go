@@ -49,26 +49,20 @@ const (
 // connection that somebody has wrapped) by them.
 type Conn struct {
 	net.Conn
-	raw   syscall.RawConn // nil: not a plain socket
-	owned bool
-
-	fd     uintptr // if direct
-	direct bool    // replies are written to fd
+	raw syscall.RawConn // nil: not a plain socket
+	fd  uintptr         // if direct
 
 	in      *protocol.Buffer
 	session Session
 	n       int // what the last read has brought
 	err     error
-	sure    bool        // somebody has to look before the next wait
-	spoke   atomic.Bool // written since the last read
-	heard   bool        // read at least once
 	ready   func(fd uintptr) bool
 
-	out      []byte // what is being written
-	outErr   error
-	timeout  time.Duration
-	limited  bool
-	writable func(fd uintptr) bool
+	owned  bool
+	direct bool        // replies are written to fd
+	sure   bool        // somebody has to look before the next wait
+	heard  bool        // read at least once
+	spoke  atomic.Bool // written since the last read
 }
 
 // Own is [Of] for a connection that nobody knows but the session and who owns that,
@@ -99,7 +93,7 @@ func Of(conn net.Conn) *Conn {
 	case *net.TCPConn, *net.UnixConn:
 		if raw, err := conn.(syscall.Conn).SyscallConn(); err == nil {
 			c.raw = raw
-			c.ready, c.writable = c.read, c.write
+			c.ready = c.read
 		}
 	}
 	return c
@@ -229,36 +223,43 @@ func (c *Conn) WriteAll(p []byte, timeout time.Duration) error {
 }
 
 func (c *Conn) writeWaiting(p []byte, timeout time.Duration) error {
-	c.out, c.outErr, c.timeout = p, nil, timeout
-	err := c.raw.Write(c.writable)
-	c.out = nil
-	if c.limited {
-		c.limited = false
+	w := waitingWrite{conn: c.Conn, rest: p, timeout: timeout}
+	err := c.raw.Write(w.write)
+	if w.limited {
 		_ = c.Conn.SetWriteDeadline(time.Time{})
 	}
 	if err == nil {
-		err = c.outErr
+		err = w.err
 	}
 	return err
 }
 
+// A waitingWrite is a write that the other side has to make room for.
+type waitingWrite struct {
+	conn    net.Conn
+	rest    []byte
+	timeout time.Duration // of a wait; 0: none
+	limited bool          // the deadline is set
+	err     error
+}
+
 // write is called when there may be room for what is to be written, and before
 // that.
-func (c *Conn) write(fd uintptr) (done bool) {
-	for len(c.out) > 0 {
-		n, err := writeRaw(fd, c.out)
+func (w *waitingWrite) write(fd uintptr) (done bool) {
+	for len(w.rest) > 0 {
+		n, err := writeRaw(fd, w.rest)
 		switch {
 		case err == syscall.EAGAIN:
-			if c.timeout > 0 && !c.limited {
-				c.limited = true
-				_ = c.Conn.SetWriteDeadline(time.Now().Add(c.timeout))
+			if w.timeout > 0 && !w.limited {
+				w.limited = true
+				_ = w.conn.SetWriteDeadline(time.Now().Add(w.timeout))
 			}
 			return false
 		case err != nil:
-			c.outErr = os.NewSyscallError("write", err)
+			w.err = os.NewSyscallError("write", err)
 			return true
 		}
-		c.out = c.out[n:]
+		w.rest = w.rest[n:]
 	}
 	return true
 }
