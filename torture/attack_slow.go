@@ -19,7 +19,7 @@ const (
 	slowTimeout = 4 * time.Second
 	slowPeers   = 1000
 	slowGoods   = 300 // good sessions for one figure
-	slowRounds  = 5 // a disturbance from outside may spoil two
+	slowRounds  = 5   // a disturbance from outside may spoil two
 )
 
 // slowAttack opens 1000 connections that never complete a packet: half of them
