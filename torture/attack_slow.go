@@ -200,7 +200,7 @@ func emfileAttack(l *lab) []row {
 		err = fmt.Errorf("%.1f %% CPU", e.cpu)
 	case e.lines > int(during/time.Second)+1:
 		err = fmt.Errorf("%d log lines in %v", e.lines, during)
-	case e.again > 1100*time.Millisecond:
+	case e.again > servingAgain:
 		err = fmt.Errorf("serving again after %s", round(e.again))
 	}
 	r.judge(p, err)
@@ -212,6 +212,10 @@ func emfileAttack(l *lab) []row {
 	}
 	return []row{r, waiting}
 }
+
+// servingAgain is how long it may take to serve once descriptors are free: the
+// longest pause of accept, and a little.
+const servingAgain = 1100 * time.Millisecond
 
 // An emfile is what happened when there was no descriptor left.
 type emfile struct {
@@ -252,9 +256,10 @@ func (p *process) emfile(connects int, during time.Duration) (e emfile, err erro
 	}
 	closeConns(conns)
 	start := time.Now()
-	if _, err := p.goods(); err != nil {
-		return e, err
+	for { // a session that comes before the milter has seen the others go may be closed like them
+		_, err := p.goods()
+		if e.again = time.Since(start); err == nil || e.again > servingAgain {
+			return e, err
+		}
 	}
-	e.again = time.Since(start)
-	return e, nil
 }
